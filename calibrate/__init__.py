@@ -1,0 +1,1 @@
+"""Before the line: thresholds from good frames, evaluation and reports."""

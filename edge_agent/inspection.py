@@ -1,0 +1,83 @@
+"""The record of one part: what was asked, what was seen, and the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Verdict = Literal["PASS", "FAIL", "INVALID"]
+Mask = npt.NDArray[np.bool_]
+
+# Every reason that an INVALID verdict can give, and what it means to a person.
+REASONS = {
+    "no_frame": "the camera delivered no frame in time",
+    "unreadable_frame": "the frame could not be decoded",
+    "frame_size": "the frame has another size than the recipe's",
+    "torn_frame": "the frame changed while it was inspected",
+    "frozen_frame": "the camera repeats the same frame",
+    "black_frame": "the frame is darker than any good one",
+    "blown_out_frame": "the frame is brighter or flatter than any good one",
+    "non_finite": "the engine's output is not finite",
+    "engine_error": "the engine failed",
+    "internal_error": "the program failed; the log has the traceback",
+    "deadline": "the verdict came later than the part can wait",
+    "expired": "the trigger was already too old",
+    "id_conflict": "the measurement id was used for another part",
+    "not_ready": "the station is not ready",
+    "wrong_recipe": "the trigger asks for another recipe",
+    "restart": "the agent restarted while the part was open",
+    "outbox": "the outbox cannot be written",
+    "test_piece": "the test piece was not rejected",
+}
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """The PLC's request for one verdict; `received_ns` is CLOCK_MONOTONIC at receipt."""
+
+    meas_id: str
+    part_id: str | None
+    job_id: str | None
+    recipe: str | None
+    expires_ms: int | None
+    received_ns: int
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One connected region: box in camera pixels from the ROI's corner, area in camera pixels, largest z."""
+
+    bbox_xywh_px: tuple[int, int, int, int]
+    area_px: int
+    peak: float
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """One part's result. `defect_mask` is (h, w) bool at map resolution, None where there is none."""
+
+    result_id: str
+    seq: int
+    boot_id: str
+    station: str
+    recipe: str
+    model_sha256: str
+    threshold_rev: str
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    captured_at: str | None
+    decided_at: str
+    latency_ms: float
+    trigger: Trigger | None = None
+    deadline_ms: int | None = None
+    score: float | None = None
+    limit: float | None = None
+    defects: tuple[Defect, ...] = ()
+    defect_mask: Mask | None = field(default=None, repr=False, compare=False)
+    mask_size_wh: tuple[int, int] = (0, 0)
+    frame_seq: int | None = None
+    clock_synced: bool = False
+    is_simulated: bool = False

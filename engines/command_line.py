@@ -1,0 +1,72 @@
+"""What the three commands share: sub-commands, exit codes, progress bars and `--json`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from engines.errors import AgentError
+from engines.files import replace_file
+
+Item = TypeVar("Item")
+
+
+def run_command(program: str, about: str, commands: Mapping[str, str], argv: Sequence[str] | None) -> int:
+    """Run one sub-command and turn its errors into a message and a sysexits code.
+
+    Args:
+        program: The command's name.
+        about: One line for `--help`.
+        commands: Module by sub-command. A module has `HELP`, `add_arguments(parser)` and `run(arguments) -> int`;
+            only the one that is asked for is imported, so that the agent starts fast.
+        argv: Words after the program's name; None takes those of the process.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    chosen = [words[0]] if words and words[0] in commands else list(commands)
+    parser = argparse.ArgumentParser(prog=program, description=about)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    modules = {}
+    for name in chosen:
+        module = importlib.import_module(commands[name])
+        modules[name] = module
+        module.add_arguments(subparsers.add_parser(name, help=module.HELP, description=module.HELP))
+    try:
+        arguments = parser.parse_args(words)
+    except SystemExit as stop:
+        return 64 if stop.code else 0
+    try:
+        return int(modules[arguments.command].run(arguments))
+    except AgentError as error:
+        print(f"{program} {arguments.command}: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader (`| head`) went away; Python would complain again while it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 74
+    except OSError as error:
+        print(f"{program} {arguments.command}: {error}. Check the disk, the path and its permissions.", file=sys.stderr)
+        return 74
+    except KeyboardInterrupt:
+        return 130
+
+
+def track(items: Iterable[Item], *, label: str, total: int | None = None) -> Iterator[Item]:
+    """Yield the items while a progress bar on stderr shows rate and time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        yield from progress.track(items, total=total, description=label)
+
+
+def write_json(path: Path | None, content: Mapping[str, Any]) -> None:
+    """Write a result where `--json` asked for it."""
+    if path is not None:
+        replace_file(path, (json.dumps(content, indent=1) + "\n").encode())

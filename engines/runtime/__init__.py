@@ -1,0 +1,75 @@
+"""Runtimes: what runs a model file over the frame ring. One protocol, one file for each vendor library."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.errors import EngineError
+from engines.images import Frame
+
+Maps = npt.NDArray[np.float32]
+
+
+class Runtime(Protocol):
+    """One loaded model, bound to the slots in which the camera writes its frames.
+
+    Not thread-safe: one thread binds, infers and closes.
+    """
+
+    name: str
+    model_sha256: str
+    frame_shape: tuple[int, int, int]
+    maps_shape: tuple[int, int, int]
+
+    def bind(self, slots: Sequence[Frame]) -> None:
+        """Bind the input to the caller's memory, once.
+
+        Args:
+            slots: Frames, (H, W, C) uint8, C-contiguous. The caller keeps the memory alive and in place until
+                `close`; it is read in place by `infer` and never copied or written.
+
+        Raises:
+            EngineError: A slot has another shape or type, or is not contiguous (it would be copied silently).
+        """
+
+    def infer(self, slot: int) -> Maps:
+        """Run the model on what the slot holds now.
+
+        The outputs are NaN before every run, so that a run that wrote nothing cannot leave the maps of the
+        previous part. After a failure the runtime can be used again; the maps of that slot are NaN.
+
+        Returns:
+            Anomaly maps, (K, h, w) float32, >= 0, owned by the runtime and valid until the next `infer` of the
+            same slot or `close`.
+
+        Raises:
+            EngineError: The vendor library reported a failure.
+        """
+
+    def close(self) -> None:
+        """Release the model and every binding; a second call does nothing."""
+
+
+def open_runtime(name: str, model: Path, *, threads: int) -> Runtime:
+    """Load a model file with the named runtime.
+
+    Args:
+        name: `cpu`: ONNX Runtime.
+        model: The ONNX file made for that runtime.
+        threads: CPU threads of one inference.
+
+    Raises:
+        EngineError: The name is unknown, the runtime is not installed, or the file cannot be loaded.
+    """
+    match name:
+        case "cpu":
+            from engines.runtime.onnxruntime_cpu import OnnxRuntime
+
+            return OnnxRuntime(model, threads=threads)
+        case _:
+            raise EngineError(f"runtime `{name}` is not known.", fix="Use `cpu`.")

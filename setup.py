@@ -1,0 +1,34 @@
+"""Packages, extras and the three commands."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="edge-agent",
+    version="0.1.0",
+    description="Visual inspection from good images only: INT8 autoencoder, calibrated verdicts, durable MQTT",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=["edge_agent*", "calibrate*", "engines*"]),
+    package_data={"": ["*.json"]},
+    install_requires=[
+        "numpy>=1.22",
+        "onnxruntime>=1.18",
+        "paho-mqtt>=2.1,<3",
+        "pydantic>=2.6,<3",
+        "PyYAML>=6.0",
+        "rich>=13",
+    ],
+    extras_require={
+        # On a Jetson, OpenCV comes from JetPack: a wheel would take GStreamer away.
+        "cv": ["opencv-python-headless>=4.5"],
+        "train": ["torch>=2.6", "onnx>=1.16", "onnxscript>=0.3", "scikit-learn>=1.3"],
+        "broker": ["amqtt>=0.11"],
+    },
+    entry_points={
+        "console_scripts": [
+            "edge-agent=edge_agent.cli:main",
+            "edge-calibrate=calibrate.cli:main",
+            "edge-engines=engines.cli:main",
+        ]
+    },
+)
