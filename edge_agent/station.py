@@ -1,0 +1,136 @@
+"""The station file: what is particular to one place on the line."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from engines.errors import StationFileError
+from engines.yaml_file import StrictModel, load_yaml
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_BROKER = re.compile(r"^(?P<kind>mqtt|embedded)://(?P<host>[^:/]+|\[[0-9a-fA-F:]+\])(:(?P<port>\d{1,5}))?$")
+_REFERENCE = re.compile(r"^\$\{(env|cred):([A-Za-z0-9_.-]+)\}$")
+
+Name = Annotated[str, Field(pattern=_NAME)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class CameraPart(StrictModel):
+    """Where frames come from, and what makes the agent take one."""
+
+    uri: Annotated[str, Field(min_length=1)]
+    mode: Literal["triggered", "free_run"]
+
+
+class EnginePart(StrictModel):
+    """What runs the model."""
+
+    runtime: Literal["auto", "cpu", "tensorrt"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=64)] = 2
+
+
+class TriggerPart(StrictModel):
+    """How long a part can wait, and how long its measurement id means the same part."""
+
+    deadline_ms: Annotated[int, Field(ge=1, le=600_000)]
+    dedupe_window_s: Seconds
+
+
+class MqttPart(StrictModel):
+    """The broker and the PLC behind it."""
+
+    broker: str
+    topic_prefix: Annotated[str, Field(pattern=r"^[^#+\s/]+(/[^#+\s/]+)*$")] = "edge/v1"
+    username: str | None = None
+    password: str | None = None
+    keepalive_s: Annotated[int, Field(ge=1, le=3600)] = 3
+    ack: Literal["consumer", "broker"] = "consumer"
+    consumer: Name | None = None
+    ack_timeout_s: Seconds = 2.0
+
+    @field_validator("broker")
+    @classmethod
+    def _broker(cls, value: str) -> str:
+        if not _BROKER.match(value):
+            raise ValueError("write mqtt://HOST:PORT, or embedded://127.0.0.1:PORT for the demo's own broker")
+        return value
+
+    @field_validator("password")
+    @classmethod
+    def _secret(cls, value: str | None) -> str | None:
+        if value is not None and not _REFERENCE.match(value):
+            raise ValueError("a secret never stands in the file; write ${env:NAME} or ${cred:NAME}")
+        return value
+
+    @model_validator(mode="after")
+    def _named_consumer(self) -> MqttPart:
+        if self.ack == "consumer" and self.consumer is None:
+            raise ValueError("with `ack: consumer` the key `consumer` must name who empties the outbox")
+        return self
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the agent starts the broker itself."""
+        return self.broker.startswith("embedded:")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the broker."""
+        parts = _BROKER.match(self.broker)
+        if parts is None:
+            raise StationFileError(f"mqtt.broker {self.broker!r} has no host.", fix="Write mqtt://HOST:PORT.")
+        return parts["host"].strip("[]"), int(parts["port"] or 1883)
+
+
+class Station(StrictModel):
+    """The content of a station file."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+    site: Name
+    station: Name
+    recipe: Annotated[Path, Field(strict=False)]
+    state_dir: Annotated[Path, Field(strict=False)]
+    camera: CameraPart
+    engine: EnginePart = EnginePart()
+    trigger: TriggerPart
+    mqtt: MqttPart
+
+
+def load_station(path: Path) -> Station:
+    """Read a station file; relative paths in it count from the file's own folder.
+
+    Raises:
+        StationFileError: Every mistake in the file, each with its line.
+    """
+    station = load_yaml(path, Station, error=StationFileError)
+    base = path.resolve().parent
+    moved: dict[str, Any] = {"recipe": base / station.recipe, "state_dir": base / station.state_dir}
+    uri = station.camera.uri
+    for scheme in ("folder://", "file://"):
+        if uri.startswith(scheme) and not uri.startswith(f"{scheme}/"):
+            moved["camera"] = station.camera.model_copy(update={"uri": f"{scheme}{base / uri.removeprefix(scheme)}"})
+    return station.model_copy(update=moved)
+
+
+def resolve_secret(reference: str | None) -> str | None:
+    """Return the secret that `${env:NAME}` or `${cred:NAME}` points to.
+
+    Raises:
+        StationFileError: The variable or the credential does not exist.
+    """
+    if reference is None:
+        return None
+    match = _REFERENCE.match(reference)
+    kind, name = match.groups() if match else ("", reference)
+    if kind == "env" and name in os.environ:
+        return os.environ[name]
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if kind == "cred" and folder and (Path(folder) / name).is_file():
+        return (Path(folder) / name).read_text().rstrip("\n")
+    where = f"the environment variable {name}" if kind == "env" else f"the credential {name} of the service"
+    raise StationFileError(f"{reference} has no value: {where} is not set.", fix="Set it, or correct the name.")

@@ -1,0 +1,195 @@
+"""Threshold revisions: what each pixel does on good parts, and how far above that is defective.
+
+A revision is a folder of the recipe that is never changed once written; `thresholds/current` names the one in force.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+import yaml
+from pydantic import Field
+
+from engines.errors import RecipeError, ThresholdsError
+from engines.files import replace_file, sync_directory
+from engines.recipe import MODEL_FILES, THRESHOLDS_FOLDER, check_manifest, write_manifest
+from engines.runtime import Maps
+from engines.yaml_file import StrictModel, load_yaml
+
+CURRENT = "current"
+_REFIT = "Fit again: `edge-calibrate fit RECIPE --images DIR --false-reject-rate RATE`."
+
+
+class Promise(StrictModel):
+    """What the good parts support: `expected_rate` for new parts, and its 95 % upper bound."""
+
+    wished_rate: float
+    expected_rate: float
+    bound_95: float
+    groups: int
+    frames: int
+    confident: bool
+
+
+class FrameLimits(StrictModel):
+    """What a frame's brightness (0-255) and contrast (standard deviation) must not leave."""
+
+    mean_low: float
+    mean_high: float
+    contrast_low: float
+
+
+class Calibration(StrictModel):
+    """The content of `calibration.yaml`."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")]
+    revision: Annotated[str, Field(pattern=r"^r\d{4,}$")]
+    created: str
+    made_by: str
+    note: str
+    model: Literal["tensorrt", "cpu"]
+    model_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    factor: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    min_area_map_px: Annotated[int, Field(ge=1)]
+    frame_limits: FrameLimits
+    promise: Promise
+
+
+@dataclass(frozen=True)
+class ThresholdRevision:
+    """One revision. `location` and `scale` are (K, h, w) float32; a scale of +inf is never inspected."""
+
+    location: Maps
+    scale: Maps
+    calibration: Calibration
+
+    @property
+    def name(self) -> str:
+        return self.calibration.revision
+
+    @property
+    def factor(self) -> float:
+        return self.calibration.factor
+
+    @property
+    def min_area_map_px(self) -> int:
+        return self.calibration.min_area_map_px
+
+    @cached_property
+    def gain(self) -> Maps:
+        """1 / scale, (K, h, w) float32; 0 where nothing is inspected."""
+        return np.divide(1, self.scale, dtype=np.float32)
+
+    @cached_property
+    def offset(self) -> npt.NDArray[np.float32]:
+        """Sum over the maps of location / scale, (h, w) float32."""
+        return (self.location * self.gain).sum(axis=0, dtype=np.float32)
+
+    @cached_property
+    def ignored(self) -> npt.NDArray[np.bool_]:
+        """Pixels that are never inspected, (h, w) bool."""
+        return np.asarray(np.isinf(self.scale).any(axis=0))
+
+
+def revision_names(recipe_folder: Path) -> list[str]:
+    """Return the names of all revisions, oldest first."""
+    folder = recipe_folder / THRESHOLDS_FOLDER
+    return sorted((p.name for p in folder.glob("r*") if p.is_dir()), key=lambda name: int(name[1:]))
+
+
+def load_thresholds(recipe_folder: Path, *, name: str | None = None) -> ThresholdRevision:
+    """Read one revision, or the one in force.
+
+    Raises:
+        ThresholdsError: There is none, or a file of it is missing, altered or contradicts itself.
+    """
+    folder = recipe_folder / THRESHOLDS_FOLDER
+    if name is None:
+        try:
+            name = (folder / CURRENT).read_text().strip()
+        except OSError as problem:
+            raise ThresholdsError(f"{recipe_folder} has no threshold revision in force.", fix=_REFIT) from problem
+    try:
+        check_manifest(folder / name)
+    except RecipeError as problem:
+        raise ThresholdsError(problem.problem, fix=_REFIT) from problem
+    calibration = load_yaml(folder / name / "calibration.yaml", Calibration, error=ThresholdsError)
+    try:
+        location = np.load(folder / name / "location.npy", allow_pickle=False)
+        scale = np.load(folder / name / "scale.npy", allow_pickle=False)
+    except ValueError as problem:
+        raise ThresholdsError(f"{folder / name} holds a damaged array: {problem}.", fix=_REFIT) from problem
+    _check_arrays(folder / name, location, scale)
+    return ThresholdRevision(location, scale, calibration)
+
+
+def check_fits_model(thresholds: ThresholdRevision, *, model: str, model_sha256: str, maps_shape: tuple[int, ...]) -> None:
+    """Refuse thresholds that were fitted on another model file.
+
+    Raises:
+        ThresholdsError: The model differs, or the maps have another shape.
+    """
+    calibration = thresholds.calibration
+    if (calibration.model, calibration.model_sha256) != (model, model_sha256):
+        raise ThresholdsError(
+            f"threshold revision {thresholds.name} was fitted on {MODEL_FILES[calibration.model]} "
+            f"{calibration.model_sha256[:12]}, but {MODEL_FILES[model]} {model_sha256[:12]} is running.",
+            fix=_REFIT,
+        )
+    if thresholds.location.shape != maps_shape:
+        raise ThresholdsError(
+            f"threshold revision {thresholds.name} has shape {thresholds.location.shape}, the maps have {maps_shape}.",
+            fix=_REFIT,
+        )
+
+
+def save_thresholds(recipe_folder: Path, thresholds: ThresholdRevision, *, images_csv: str, versions: dict[str, str]) -> Path:
+    """Write a new revision; it is not in force until `activate`.
+
+    Args:
+        recipe_folder: The recipe.
+        thresholds: The revision; its name must be new.
+        images_csv: Which frames it rests on.
+        versions: What made it.
+
+    Raises:
+        FileExistsError: The name is taken.
+    """
+    folder = recipe_folder / THRESHOLDS_FOLDER / thresholds.name
+    folder.mkdir(parents=True)
+    for name, array in (("location.npy", thresholds.location), ("scale.npy", thresholds.scale)):
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        replace_file(folder / name, buffer.getvalue())
+    text = yaml.safe_dump(thresholds.calibration.model_dump(by_alias=True), sort_keys=False)
+    replace_file(folder / "calibration.yaml", text.encode())
+    replace_file(folder / "images.csv", images_csv.encode())
+    write_manifest(folder, versions=versions)
+    sync_directory(folder.parent)
+    return folder
+
+
+def activate(recipe_folder: Path, name: str) -> None:
+    """Put a revision in force with one atomic replace, after reading it whole.
+
+    Raises:
+        ThresholdsError: The revision is damaged; the one in force stays.
+    """
+    load_thresholds(recipe_folder, name=name)
+    replace_file(recipe_folder / THRESHOLDS_FOLDER / CURRENT, f"{name}\n".encode())
+
+
+def _check_arrays(folder: Path, location: Maps, scale: Maps) -> None:
+    same = location.shape == scale.shape and location.dtype == scale.dtype == np.float32
+    if not same or location.ndim != 3 or not np.isfinite(location).all() or not (scale > 0).all():  # noqa: PLR2004
+        raise ThresholdsError(
+            f"{folder} is not usable: location {location.dtype} {location.shape} must be finite, "
+            f"scale {scale.dtype} {scale.shape} positive, and both (K, h, w) float32.",
+            fix=_REFIT,
+        )
