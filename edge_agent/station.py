@@ -30,7 +30,7 @@ class CameraPart(StrictModel):
 class EnginePart(StrictModel):
     """What runs the model."""
 
-    runtime: Literal["auto", "cpu", "tensorrt"] = "auto"
+    runtime: Literal["cpu"] = "cpu"
     threads: Annotated[int, Field(ge=1, le=64)] = 2
 
 

@@ -56,8 +56,30 @@ def run_command(program: str, about: str, commands: Mapping[str, str], argv: Seq
         return 130
 
 
+def rate(text: str) -> float:
+    """Read a share between 0 and 1 from the command line."""
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1; write 0.01 for one in a hundred")
+    return value
+
+
+def positive(text: str) -> int:
+    """Read a whole number from 1 on from the command line."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
 def track(items: Iterable[Item], *, label: str, total: int | None = None) -> Iterator[Item]:
-    """Yield the items while a progress bar on stderr shows rate and time left."""
+    """Yield the items while a progress bar on stderr shows the count and the time left.
+
+    Args:
+        items: Anything that can be iterated over.
+        label: What is being done.
+        total: How many there are, where `items` cannot tell.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

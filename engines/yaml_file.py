@@ -106,7 +106,8 @@ def _mistake(item: Any, model: type[BaseModel], lines: dict[KeyPath, int]) -> Mi
     if item["type"] == "missing":
         return Mistake(line, f"{key}: missing; it has no default and must be given")
     rule = item["msg"].removeprefix("Value error, ")
-    return Mistake(line, f"{key}: {item['input']!r} is not allowed: {rule[0].lower()}{rule[1:]}")
+    value = "the value" if "password" in key else repr(item["input"])
+    return Mistake(line, f"{key}: {value} is not allowed: {rule[0].lower()}{rule[1:]}")
 
 
 def _known_keys(model: type[BaseModel], path: KeyPath) -> list[str]:

@@ -1,0 +1,27 @@
+"""`edge-calibrate evaluate`: what the thresholds in force do on labelled parts."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from calibrate.evaluation import evaluate
+from calibrate.recipe_engine import RecipeEngine
+from calibrate.tables import print_figures
+from engines.command_line import write_json
+
+HELP = "judge a labelled data set (MVTec AD layout) with the thresholds in force"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, help="recipe folder")
+    parser.add_argument("dataset", type=Path, help="folder with test/good, test/<defect>, ground_truth/<defect>")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    with RecipeEngine(arguments.recipe) as engine:
+        figures, _ = evaluate(engine, arguments.dataset)
+    print_figures(figures)
+    write_json(arguments.json, figures)
+    return 0

@@ -1,0 +1,43 @@
+"""`edge-calibrate fit`: a threshold revision from good parts only."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from calibrate.fit import FitWish, describe, fit
+from calibrate.recipe_engine import RecipeEngine
+from edge_agent.thresholds import activate
+from engines.command_line import positive, rate, write_json
+
+HELP = "fit thresholds on good parts and put them in force"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, help="recipe folder")
+    parser.add_argument(
+        "--images", type=Path, required=True, metavar="DIR", help="good frames, the set-aside among them"
+    )
+    parser.add_argument(
+        "--false-reject-rate", type=rate, required=True, metavar="RATE", help="share of good parts that may be rejected"
+    )
+    parser.add_argument("--confident", action="store_true", help="ask that the 95 %% bound meets the rate")
+    parser.add_argument(
+        "--min-area-px", type=positive, metavar="N", help="smallest defect that counts, in camera pixels"
+    )
+    parser.add_argument("--note", default="", help="why, for the history")
+    parser.add_argument("--no-activate", action="store_true", help="write the revision without putting it in force")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the calibration there")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    wish = FitWish(arguments.false_reject_rate, arguments.confident, arguments.min_area_px, arguments.note)
+    with RecipeEngine(arguments.recipe) as engine:
+        revision = fit(engine, arguments.images, wish)
+    for line in describe(revision):
+        print(line)
+    if not arguments.no_activate:
+        activate(arguments.recipe, revision.name)
+        print(f"It is in force: {arguments.recipe / 'thresholds' / 'current'} names it.")
+    write_json(arguments.json, revision.calibration.model_dump(by_alias=True))
+    return 0

@@ -1,0 +1,95 @@
+"""What n good parts can promise: split conformal calibration.
+
+With n exchangeable good groups, the k-th smallest of their scores is exceeded by a new good part with expected
+probability (n + 1 - k) / (n + 1) (Vovk et al., Algorithmic Learning in a Random World, 2005); given the n parts, that
+probability is Beta(n + 1 - k, k) distributed (Vovk, Conditional validity of inductive conformal predictors, 2012).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from edge_agent.thresholds import Promise
+from engines.errors import PromiseError
+
+CONFIDENCE = 0.95
+
+
+def conformal_factor(
+    group_scores: Sequence[float], *, wished_rate: float, confident: bool, frames: int
+) -> tuple[float, Promise]:
+    """Choose the factor that keeps the wished false-reject rate.
+
+    Args:
+        group_scores: The largest score of each group of good frames that the network, location and scale never saw.
+        wished_rate: Share of new good parts that may be rejected, between 0 and 1.
+        confident: Ask that the 95 % upper bound, not only the expected rate, meets the wish.
+        frames: How many frames the groups hold.
+
+    Raises:
+        PromiseError: There are too few groups; the message says how many more are needed.
+    """
+    n = len(group_scores)
+    rejected = _most_rejected(n, wished_rate, confident=confident)
+    if rejected is None:
+        needed = groups_needed(wished_rate, confident=confident)
+        least = 1 / (n + 1)
+        raise PromiseError(
+            f"{n} good parts cannot promise a false-reject rate of {wished_rate:g}"
+            f"{' with 95 % confidence' if confident else ''}: with {n} the least expected rate is {least:.4f} "
+            f"(95 % bound {rate_bound(n, 1):.4f}).",
+            fix=f"Add {needed - n} more set-aside good parts ({needed} in all), or wish for a higher rate.",
+        )
+    factor = sorted(group_scores)[n - rejected]
+    promise = Promise(
+        wished_rate=wished_rate,
+        expected_rate=rejected / (n + 1),
+        bound_95=rate_bound(n, rejected),
+        groups=n,
+        frames=frames,
+        confident=confident,
+    )
+    return factor, promise
+
+
+def groups_needed(wished_rate: float, *, confident: bool) -> int:
+    """Return the smallest number of groups that can promise the rate."""
+    if confident:
+        return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-wished_rate) - 1e-9)
+    return math.ceil(1 / wished_rate - 1 - 1e-9)
+
+
+def rate_bound(n: int, rejected: int) -> float:
+    """Return the 95 % upper bound of the false-reject rate when the factor is exceeded at rank n + 1 - `rejected`.
+
+    It is the 0.95 quantile of Beta(rejected, n + 1 - rejected), found by halving from
+    P(Beta(a, n + 1 - a) <= x) = P(Binomial(n, x) >= a).
+    """
+    low, high = 0.0, 1.0
+    while high - low > 1e-9:  # noqa: PLR2004
+        middle = (low + high) / 2
+        if 1 - _binomial_below(n, middle, rejected) < CONFIDENCE:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _most_rejected(n: int, wished_rate: float, *, confident: bool) -> int | None:
+    most = math.floor(wished_rate * (n + 1) + 1e-9)
+    if confident:
+        while most >= 1 and rate_bound(n, most) > wished_rate:
+            most -= 1
+    return most if most >= 1 else None
+
+
+def _binomial_below(n: int, x: float, a: int) -> float:
+    """Return P(Binomial(n, x) < a)."""
+    if not 0 < x < 1:
+        return 1.0 if x <= 0 else 0.0
+    log_n = math.lgamma(n + 1)
+    return math.fsum(
+        math.exp(log_n - math.lgamma(i + 1) - math.lgamma(n - i + 1) + i * math.log(x) + (n - i) * math.log1p(-x))
+        for i in range(a)
+    )

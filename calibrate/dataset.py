@@ -1,0 +1,72 @@
+"""A labelled folder in MVTec AD layout: test/good, test/<defect>, ground_truth/<defect>/<stem>_mask.png."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edge_agent.inspection import Mask
+from engines.errors import DatasetError, NoInputError
+from engines.images import list_images, read_image
+
+GOOD = "good"
+_HALF = 127
+
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """One test frame; `mask_path` is None for good frames and where the data set has no masks."""
+
+    path: Path
+    label: str
+    mask_path: Path | None
+
+    @property
+    def is_good(self) -> bool:
+        return self.label == GOOD
+
+
+def list_labelled(root: Path) -> list[LabelledFrame]:
+    """Return the test frames of a data set, by label and name.
+
+    Raises:
+        NoInputError: There is no test/good or a label's folder is empty.
+        DatasetError: Only some defective frames of a label have a mask.
+    """
+    if not (root / "test" / GOOD).is_dir():
+        raise NoInputError(
+            f"{root} has no test/good.",
+            fix="Lay it out as test/good, test/<defect>, ground_truth/<defect>/<stem>_mask.png.",
+        )
+    frames = []
+    for folder in sorted(p for p in (root / "test").iterdir() if p.is_dir()):
+        paths = list_images(folder)
+        masks = root / "ground_truth" / folder.name
+        missing = [p for p in paths if not (masks / f"{p.stem}_mask.png").is_file()]
+        if folder.name != GOOD and masks.is_dir() and missing:
+            raise DatasetError(
+                f"{masks} lacks the mask of {len(missing)} frames, {missing[0].name} among them.",
+                fix=f"Add {missing[0].stem}_mask.png, or remove the folder to judge without masks.",
+            )
+        with_masks = folder.name != GOOD and masks.is_dir()
+        frames += [LabelledFrame(p, folder.name, masks / f"{p.stem}_mask.png" if with_masks else None) for p in paths]
+    return frames
+
+
+def load_mask(frame: LabelledFrame, shape: tuple[int, int]) -> Mask:
+    """Return the true mask of a frame, (H, W) bool; all False for a good frame.
+
+    Raises:
+        DatasetError: The mask is damaged or has another size than the frame.
+    """
+    if frame.mask_path is None:
+        return np.zeros(shape, bool)
+    mask = read_image(frame.mask_path)
+    if mask.shape[:2] != shape:
+        raise DatasetError(
+            f"{frame.mask_path} is {mask.shape[1]} x {mask.shape[0]}, its frame {shape[1]} x {shape[0]}.",
+            fix="Save the mask in the frame's size.",
+        )
+    return np.asarray((mask > _HALF).any(axis=2))

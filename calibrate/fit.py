@@ -1,0 +1,203 @@
+"""Fit a threshold revision: location and scale from known frames, the factor from frames the network never saw."""
+
+from __future__ import annotations
+
+import csv
+import getpass
+import io
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from calibrate.conformal import conformal_factor
+from calibrate.recipe_engine import RecipeEngine
+from edge_agent.decision import decide, score, z_map
+from edge_agent.frame_limits import brightness_and_contrast, fit_frame_limits
+from edge_agent.thresholds import Calibration, FrameLimits, Promise, ThresholdRevision, revision_names, save_thresholds
+from engines.command_line import track
+from engines.errors import DatasetError, ThresholdsError
+from engines.golden import load_golden
+from engines.images import list_images, pixel_sha256
+from engines.moments import RunningMoments
+from engines.recipe import IMAGES_FILE
+from engines.sample_split import Sample, read_groups
+
+Use = Literal["location", "factor"]
+
+
+@dataclass(frozen=True)
+class FitWish:
+    """What the technician asked for; `min_area_px` is in camera pixels, None takes a quarter of the box."""
+
+    false_reject_rate: float
+    confident: bool
+    min_area_px: int | None
+    note: str
+
+
+@dataclass(frozen=True)
+class FitFrame:
+    """One good frame and what it is used for."""
+
+    path: Path
+    sha256: str
+    group: str
+    use: Use
+
+
+def fit(engine: RecipeEngine, images: Path, wish: FitWish) -> ThresholdRevision:
+    """Fit and save a revision; it is not put in force.
+
+    Raises:
+        DatasetError: The frames cannot be used, or none was kept from the network.
+        PromiseError: There are too few good parts for the wish.
+        ThresholdsError: With these thresholds a test piece would pass.
+    """
+    frames = _assign_uses(engine, images)
+    moments, shown = RunningMoments(), []
+    for frame in track([f for f in frames if f.use == "location"], label="location and scale"):
+        pixels = engine.load(frame.path)
+        shown.append(brightness_and_contrast(pixels))
+        moments.add(engine.maps(pixels))
+    location, scale = moments.location_and_scale()
+
+    min_area = _min_area_map_px(engine, wish.min_area_px)
+    draft = ThresholdRevision(location, engine.never_inspect_padding(scale), _draft(engine, min_area))
+    scores: dict[str, float] = {}
+    group_scores: dict[str, float] = defaultdict(lambda: float("-inf"))
+    for frame in track([f for f in frames if f.use == "factor"], label="factor"):
+        pixels = engine.load(frame.path)
+        shown.append(brightness_and_contrast(pixels))
+        scores[frame.sha256] = score(z_map(engine.maps(pixels), draft), min_area)
+        group_scores[frame.group] = max(group_scores[frame.group], scores[frame.sha256])
+
+    factor, promise = conformal_factor(
+        list(group_scores.values()),
+        wished_rate=wish.false_reject_rate,
+        confident=wish.confident,
+        frames=len(scores),
+    )
+    calibration = _calibration(engine, wish, factor, min_area, promise, fit_frame_limits(shown))
+    revision = ThresholdRevision(draft.location, draft.scale, calibration)
+    _check_test_pieces(engine, revision)
+    save_thresholds(
+        engine.folder, revision, images_csv=_images_csv(frames, scores), versions={"edge-agent": version("edge-agent")}
+    )
+    return revision
+
+
+def _assign_uses(engine: RecipeEngine, images: Path) -> list[FitFrame]:
+    known = known_uses(engine.folder)
+    groups = read_groups(images)
+    samples = [
+        Sample(path, pixel_sha256(engine.read(path)), groups.get(path.name, path.name))
+        for path in track(list_images(images), label="reading")
+    ]
+    seen = [s for s in samples if known.get(s.sha256) in ("trained", "tuning")]
+    unseen = [s for s in samples if known.get(s.sha256) not in ("trained", "tuning")]
+    if not unseen:
+        raise DatasetError(
+            f"every image of {images} trained the network: on them it is too good, and any promise would be false.",
+            fix="Give the whole folder that `edge-engines train` got (it set some aside), or newly recorded good parts.",
+        )
+    if not seen:
+        seen, unseen = _halves(unseen, images)
+    trained_groups = {s.group for s in seen}
+    frames = [FitFrame(s.path, s.sha256, s.group, "location") for s in seen]
+    return frames + [FitFrame(s.path, s.sha256, s.group, "factor") for s in unseen if s.group not in trained_groups]
+
+
+def _halves(samples: Sequence[Sample], images: Path) -> tuple[list[Sample], list[Sample]]:
+    """Divide new frames: the first half of the groups, in order, gives location and scale."""
+    order = list(dict.fromkeys(s.group for s in samples))
+    if len(order) < 4:  # noqa: PLR2004
+        raise DatasetError(
+            f"{images} holds {len(order)} good parts that the recipe does not know.",
+            fix="Record more good parts: half of them give location and scale, the other half the factor.",
+        )
+    first = set(order[: len(order) // 2])
+    return [s for s in samples if s.group in first], [s for s in samples if s.group not in first]
+
+
+def known_uses(recipe_folder: Path) -> dict[str, str]:
+    """Return what training did with each image: use by pixel hash, from the recipe's `images.csv`."""
+    with (recipe_folder / IMAGES_FILE).open(newline="", encoding="utf-8") as file:
+        return {row["sha256"]: row["use"] for row in csv.DictReader(file)}
+
+
+def _min_area_map_px(engine: RecipeEngine, min_area_px: int | None) -> int:
+    recipe = engine.recipe
+    if min_area_px is None:
+        return max(1, recipe.box_map_px**2 // 4)
+    width, height = recipe.roi_size_wh
+    share = recipe.map.width_map_px * recipe.map.height_map_px / (width * height)
+    return max(1, round(min_area_px * share))
+
+
+def _draft(engine: RecipeEngine, min_area: int) -> Calibration:
+    nothing = Promise(wished_rate=0, expected_rate=0, bound_95=0, groups=0, frames=0, confident=False)
+    limits = FrameLimits(mean_low=0, mean_high=255, contrast_low=0)
+    return _calibration(engine, FitWish(0, confident=False, min_area_px=None, note=""), 1.0, min_area, nothing, limits)
+
+
+def _calibration(
+    engine: RecipeEngine, wish: FitWish, factor: float, min_area: int, promise: Promise, limits: FrameLimits
+) -> Calibration:
+    if factor <= 0:
+        raise DatasetError(
+            f"the good parts' scores reach only {factor:.3f}: all of them look the same to the camera.",
+            fix="Check that the folder holds different parts, and not one frame many times.",
+        )
+    names = revision_names(engine.folder)
+    return Calibration(
+        schema=1,
+        revision=f"r{int(names[-1][1:]) + 1 if names else 1:04d}",
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        made_by=getpass.getuser(),
+        note=wish.note,
+        model=engine.model,
+        model_sha256=engine.runtime.model_sha256,
+        factor=factor,
+        min_area_map_px=min_area,
+        frame_limits=limits,
+        promise=promise,
+    )
+
+
+def _check_test_pieces(engine: RecipeEngine, revision: ThresholdRevision) -> None:
+    for piece in load_golden(engine.folder):
+        if piece.kind != "defect":
+            continue
+        decision = decide(engine.maps(piece.frame), revision, roi_size_wh=engine.recipe.roi_size_wh)
+        if decision.verdict != "FAIL":
+            raise ThresholdsError(
+                f"the test piece {piece.path.name} would pass: its score is {decision.score:.2f} and the factor "
+                f"{revision.factor:.2f}.",
+                fix="Remove defective parts from the good ones, allow more false rejects, or train longer.",
+            )
+
+
+def _images_csv(frames: Sequence[FitFrame], scores: dict[str, float]) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(["file", "group", "use", "score", "sha256"])
+    for frame in frames:
+        shown = f"{scores[frame.sha256]:.6g}" if frame.sha256 in scores else ""
+        table.writerow([frame.path.name, frame.group, frame.use, shown, frame.sha256])
+    return text.getvalue()
+
+
+def describe(revision: ThresholdRevision) -> Iterator[str]:
+    """Say a revision's promise as a technician would read it to a colleague, line by line."""
+    calibration, promise = revision.calibration, revision.calibration.promise
+    yield f"Threshold revision {revision.name}: factor {revision.factor:.3f}, minimum area {revision.min_area_map_px} map px."
+    yield (
+        f"Promise: of new good parts, about {promise.expected_rate:.2%} will be rejected "
+        f"(95 % bound {promise.bound_95:.2%}), asked was {promise.wished_rate:.2%}."
+    )
+    yield f"It rests on {promise.groups} good parts ({promise.frames} frames) that the network never saw."
+    yield f"It belongs to the {calibration.model} model {calibration.model_sha256[:12]}."
