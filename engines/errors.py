@@ -10,6 +10,7 @@ AgentError
 |  |- PromiseError        the wished false-reject rate cannot be met  exit 65
 |- UsageError             the command line                            exit 64
 |- FrameError             this frame only: INVALID, carry on          exit 65
+|- MessageError           a message from outside is malformed        exit 65
 |- DeviceError            hardware: back off and try again            exit 69
 |  |- CameraError         the camera cannot be opened, or is lost
 |  |- EngineError         the engine cannot be loaded, or failed
@@ -81,6 +82,12 @@ class FrameError(AgentError):
     def __init__(self, problem: str, *, reason: str, fix: str) -> None:
         super().__init__(problem, fix=fix)
         self.reason = reason
+
+
+class MessageError(AgentError):
+    """A message from outside is malformed; nothing was changed by it."""
+
+    exit_code = 65
 
 
 class DeviceError(AgentError):

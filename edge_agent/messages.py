@@ -1,0 +1,305 @@
+"""What goes over MQTT: topics, the verdict, the state, and the strict reading of triggers and acknowledgements."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from edge_agent.inspection import Defect, Inspection, Trigger
+from edge_agent.masks import EncodedMask, decode_rle, encode_png
+from engines.errors import ConfigError, MessageError
+
+SCHEMA = 1
+MAX_VERDICT_BYTES = 4096
+MAX_INPUT_BYTES = 16 * 1024
+MAX_DEFECTS = 16
+# Escaped to at most twice their length, three ids, sixteen defects and the rest of a verdict stay below 4 kB.
+MAX_ID_BYTES = 128
+MAX_EXPIRES_MS = 24 * 3600 * 1000
+
+State = Literal["preoperational", "initialized", "ready", "executing", "halted", "error", "offline", "stopped"]
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The topics of one station.
+
+    Raises:
+        ConfigError: A part is empty or has a character that MQTT reserves.
+    """
+
+    prefix: str
+    site: str
+    station: str
+
+    def __post_init__(self) -> None:
+        for name, value in (("prefix", self.prefix), ("site", self.site), ("station", self.station)):
+            levels = value.split("/") if name == "prefix" else [value]
+            if not all(levels) or set(value) & set("+#\0") or ("/" in value and name != "prefix"):
+                raise ConfigError(
+                    f"MQTT {name} {value!r} cannot be part of a topic.",
+                    fix="Use letters, digits, '-' and '_' (the prefix may have single '/' between them).",
+                )
+
+    @property
+    def base(self) -> str:
+        """Everything before the last word."""
+        return f"{self.prefix}/{self.site}/{self.station}"
+
+    @property
+    def state(self) -> str:
+        """Retained state of the station."""
+        return f"{self.base}/state"
+
+    @property
+    def trigger(self) -> str:
+        """Requests of the PLC."""
+        return f"{self.base}/trigger"
+
+    @property
+    def verdict(self) -> str:
+        """Results, never retained."""
+        return f"{self.base}/verdict"
+
+    @property
+    def ack(self) -> str:
+        """Acknowledgements of the consumers."""
+        return f"{self.base}/ack"
+
+    @property
+    def health(self) -> str:
+        """Life counter and figures, every second."""
+        return f"{self.base}/health"
+
+    def mask(self, result_id: str) -> str:
+        """Where a mask goes that is too large for its verdict."""
+        return f"{self.base}/mask/{result_id}"
+
+
+@dataclass(frozen=True)
+class VerdictMessage:
+    """A verdict as it is stored and sent; `mask_png` goes to the mask topic before it, None if there is none."""
+
+    payload: bytes
+    mask_png: bytes | None
+
+
+@dataclass(frozen=True)
+class Ack:
+    """What a consumer says it has received."""
+
+    consumer: str
+    result_ids: tuple[str, ...]
+
+
+def encode_verdict(inspection: Inspection, mask: EncodedMask | None, topics: Topics) -> VerdictMessage:
+    """Encode a verdict in at most 4 kB: a mask that does not fit moves to its own topic.
+
+    Args:
+        inspection: The record; figures that are not finite become null.
+        mask: The encoded defect mask, None where there is none.
+        topics: The station's topics, for the mask's own one.
+
+    Raises:
+        MessageError: It is larger even without its defects; `defect_count` still says how many there were.
+    """
+    content = _verdict_content(inspection)
+    if mask is not None:
+        content["mask"] = _mask_content(mask, topics.mask(inspection.result_id))
+    payload = encode_json(content)
+    if mask is not None and mask.encoding == "coco_rle" and len(payload) > MAX_VERDICT_BYTES:
+        mask = EncodedMask("png", mask.size_wh, encode_png(decode_rle(mask.data, mask.size_wh)))
+        content["mask"] = _mask_content(mask, topics.mask(inspection.result_id))
+        payload = encode_json(content)
+    while len(payload) > MAX_VERDICT_BYTES and content["defects"]:
+        content["defects"].pop()
+        payload = encode_json(content)
+    if len(payload) > MAX_VERDICT_BYTES:
+        raise MessageError(
+            f"verdict {inspection.result_id} has {len(payload)} bytes but at most {MAX_VERDICT_BYTES} are sent.",
+            fix="Shorten the names of station, recipe and threshold revision.",
+        )
+    return VerdictMessage(payload, mask.data if mask is not None and mask.encoding == "png" else None)
+
+
+def mark_historical(payload: bytes) -> bytes:
+    """Return a stored verdict as it is sent when it comes too late to be acted on."""
+    return encode_json({**json.loads(payload), "is_historical": True})
+
+
+def encode_state(
+    state: State, boot_id: str, *, degraded: bool = False, reasons: Sequence[str] = (), **facts: Any
+) -> bytes:
+    """Encode the retained state.
+
+    Args:
+        state: The OPC 40100-1 state, `offline` for the last will, `stopped` for a clean end.
+        boot_id: Id of this start of the agent.
+        degraded: It inspects, but a person should look.
+        reasons: Why it is degraded or in error.
+        facts: Versions, recipe and threshold revisions, as the design names them.
+    """
+    content = {"schema": SCHEMA, "state": state, "degraded": degraded, "reasons": list(reasons), "boot_id": boot_id}
+    return encode_json({**content, **facts})
+
+
+def encode_trigger(trigger: Trigger) -> bytes:
+    """Encode a request for one verdict, as a PLC sends it."""
+    names = ("meas_id", "part_id", "job_id", "recipe", "expires_ms")
+    return encode_json({name: getattr(trigger, name) for name in names if getattr(trigger, name) is not None})
+
+
+def encode_ack(consumer: str, result_ids: Sequence[str]) -> bytes:
+    """Encode an acknowledgement, as a consumer sends it."""
+    return encode_json({"consumer": consumer, "result_ids": list(result_ids)})
+
+
+def parse_trigger(payload: bytes, received_ns: int) -> Trigger:
+    """Read a trigger; keys that we do not know are ignored, whole numbers are taken as ids.
+
+    Args:
+        payload: JSON, UTF-8.
+        received_ns: CLOCK_MONOTONIC at receipt.
+
+    Raises:
+        MessageError: It is too large, no JSON object, lacks `meas_id`, or a value has the wrong type or range.
+    """
+    content = parse_object(payload, "trigger")
+    meas_id = _identifier(content, "meas_id", "trigger")
+    if meas_id is None:
+        raise MessageError("trigger has no `meas_id`.", fix='Send {"meas_id": ...}: the verdict is paired by it.')
+    expires_ms = content.get("expires_ms")
+    if expires_ms is not None and not (type(expires_ms) is int and 0 < expires_ms <= MAX_EXPIRES_MS):
+        raise MessageError(
+            f"trigger {meas_id!r} has expires_ms {_shown(expires_ms)}.",
+            fix=f"Send a whole number of milliseconds from 1 to {MAX_EXPIRES_MS}, or leave it out.",
+        )
+    part_id, job_id, recipe = (_identifier(content, key, "trigger") for key in ("part_id", "job_id", "recipe"))
+    return Trigger(meas_id, part_id, job_id, recipe, expires_ms, received_ns)
+
+
+def parse_ack(payload: bytes) -> Ack:
+    """Read an acknowledgement.
+
+    Raises:
+        MessageError: It is too large, no JSON object, or lacks `consumer` or a list `result_ids` of strings.
+    """
+    content = parse_object(payload, "ack")
+    consumer = _identifier(content, "consumer", "ack")
+    if consumer is None:
+        raise MessageError("ack has no `consumer`.", fix='Send {"consumer": NAME, "result_ids": [...]}.')
+    result_ids = content.get("result_ids")
+    if not isinstance(result_ids, list) or not all(isinstance(one, str) and one.isascii() for one in result_ids):
+        raise MessageError(
+            f"ack of {consumer!r} has result_ids {_shown(result_ids)}.", fix="Send a list of strings, the result ids."
+        )
+    return Ack(consumer, tuple(result_ids))
+
+
+def parse_object(payload: bytes, what: str) -> dict[str, Any]:
+    """Read a JSON object from outside.
+
+    Raises:
+        MessageError: It is larger than 16 kB, not UTF-8, not JSON (NaN and Infinity are not), or not an object.
+    """
+    if len(payload) > MAX_INPUT_BYTES:
+        raise MessageError(
+            f"{what} has {len(payload)} bytes.", fix=f"Send at most {MAX_INPUT_BYTES}; split long lists into several."
+        )
+    try:
+        content = json.loads(payload.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise MessageError(f"{what} is not JSON in UTF-8: {error}.", fix="Check what publishes there.") from error
+    if not isinstance(content, dict):
+        raise MessageError(f"{what} is {_shown(content)}, not an object.", fix='Send {"key": value, ...}.')
+    return content
+
+
+def encode_json(content: Mapping[str, Any]) -> bytes:
+    """Encode compactly in UTF-8.
+
+    Raises:
+        ValueError: A number is NaN or infinite, which JSON cannot say.
+    """
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _verdict_content(inspection: Inspection) -> dict[str, Any]:
+    trigger = inspection.trigger
+    largest = sorted(inspection.defects, key=lambda defect: -defect.area_px)[:MAX_DEFECTS]
+    return {
+        "schema": SCHEMA,
+        "result_id": inspection.result_id,
+        "seq": inspection.seq,
+        "boot_id": inspection.boot_id,
+        "station": inspection.station,
+        "meas_id": trigger.meas_id if trigger else None,
+        "part_id": trigger.part_id if trigger else None,
+        "job_id": trigger.job_id if trigger else None,
+        "recipe": inspection.recipe,
+        "model_sha256": inspection.model_sha256[:12],
+        "threshold_rev": inspection.threshold_rev,
+        "verdict": inspection.verdict,
+        "reasons": list(inspection.reasons),
+        "score": _finite(inspection.score),
+        "limit": _finite(inspection.limit),
+        "defect_count": len(inspection.defects),
+        "defects": [_defect_content(defect) for defect in largest],
+        "mask": None,
+        "captured_at": inspection.captured_at,
+        "decided_at": inspection.decided_at,
+        "latency_ms": _finite(inspection.latency_ms, digits=3),
+        "deadline_ms": inspection.deadline_ms,
+        "frame_seq": inspection.frame_seq,
+        "clock_synced": inspection.clock_synced,
+        "is_simulated": inspection.is_simulated,
+        "is_historical": False,
+    }
+
+
+def _defect_content(defect: Defect) -> dict[str, Any]:
+    box = [int(value) for value in defect.bbox_xywh_px]
+    return {"bbox_xywh_px": box, "area_px": int(defect.area_px), "peak": _finite(defect.peak, digits=4)}
+
+
+def _mask_content(mask: EncodedMask, topic: str) -> dict[str, Any]:
+    content = {"encoding": mask.encoding, "size_wh": list(mask.size_wh)}
+    if mask.encoding == "png":
+        return {**content, "topic": topic}
+    return {**content, "data": mask.data.decode("ascii")}
+
+
+def _finite(value: float | None, *, digits: int | None = None) -> float | None:
+    if value is None or not math.isfinite(value):
+        return None
+    return float(value) if digits is None else round(float(value), digits)
+
+
+def _identifier(content: Mapping[str, Any], key: str, what: str) -> str | None:
+    value = content.get(key)
+    if value is None:
+        return None
+    text = str(value) if type(value) is int else value
+    # A lone surrogate can be written in JSON but not in UTF-8; a control character would grow sixfold in a verdict.
+    if (
+        not isinstance(text, str)
+        or not text.isprintable()
+        or not 0 < len(text.encode(errors="replace")) <= MAX_ID_BYTES
+    ):
+        raise MessageError(
+            f"{what} has {key} {_shown(value)}.",
+            fix=f"Send a text of 1 to {MAX_ID_BYTES} printable bytes, or a whole number.",
+        )
+    return text
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:60] + "..."  # noqa: PLR2004, a line of a log
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")

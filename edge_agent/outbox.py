@@ -1,0 +1,311 @@
+"""The durable queue between the decision and the PLC: the trigger journal and the verdicts, in one SQLite file.
+
+What must survive a power cut (a trigger before its PUBACK, a verdict before it is sent) is committed with
+`synchronous=FULL`. What may be done twice (sent marks, acknowledgements: the consumer knows a result again by its id)
+is committed without waiting for the disk, which saves the flash two thirds of its wear.
+
+Times. Within one start of the operating system everything is measured by CLOCK_MONOTONIC, so a stepped clock changes
+nothing. Rows of an earlier start are aged by the wall clock; where that went back, they count as new, so a repeated
+trigger gets its old (historical) result rather than a second, different one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_agent.ids import kernel_boot_id
+from edge_agent.inspection import Trigger
+from edge_agent.outbox_file import open_database, translate_errors
+
+LONGEST_RESEND_S = 60.0
+_PRUNE_ROWS = 64
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Wall time for people and across boots, CLOCK_MONOTONIC for every interval, and the boot it belongs to."""
+
+    wall_ns: Callable[[], int] = time.time_ns
+    monotonic_ns: Callable[[], int] = time.monotonic_ns
+    boot_id: str = field(default_factory=kernel_boot_id)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A new part: inspect it and store its verdict under `trigger_id`."""
+
+    trigger_id: int
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """The same part again. Its verdict is due once more, or, with `result_id` None, still to come."""
+
+    trigger_id: int
+    result_id: str | None
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """The measurement id belongs to another part: store `INVALID/id_conflict` under `trigger_id`."""
+
+    trigger_id: int
+
+
+@dataclass(frozen=True)
+class OpenTrigger:
+    """A journalled trigger without a verdict."""
+
+    trigger_id: int
+    trigger: Trigger
+
+
+@dataclass(frozen=True)
+class OutboxEntry:
+    """A verdict to be sent."""
+
+    seq: int
+    result_id: str
+    payload: bytes
+    mask_png: bytes | None
+    sends: int
+
+
+class Outbox:
+    """Keeps every accepted trigger and its one verdict until the PLC has acknowledged it; usable from all threads.
+
+    Args:
+        path: The database; its directory must exist.
+        dedupe_window_s: How long a measurement id stays one part; acknowledged verdicts are kept that long.
+        clock: Injected for tests.
+
+    Raises:
+        OutboxError: The file cannot be opened, is damaged (it was moved aside), or was made by a newer version.
+    """
+
+    def __init__(self, path: Path, *, dedupe_window_s: float, clock: Clock | None = None) -> None:
+        self._path = path
+        self._window_ns = round(dedupe_window_s * 1e9)
+        self._clock = clock or Clock()
+        self._lock = threading.Lock()
+        self._connection = open_database(path)
+        self._durable = True
+        with self._transaction() as database:
+            self._last_seq = int(database.execute("SELECT coalesce(max(seq), 0) FROM verdicts").fetchone()[0])
+            self._depth = int(database.execute("SELECT count(*) FROM verdicts WHERE acknowledged = 0").fetchone()[0])
+
+    @property
+    def last_seq(self) -> int:
+        """The last sequence number that was handed out, by this or an earlier boot."""
+        return self._last_seq
+
+    def next_seq(self) -> int:
+        """Return the next sequence number.
+
+        One that was handed out but never stored is handed out again after a restart, under another boot_id.
+        """
+        with self._lock:
+            self._last_seq += 1
+            return self._last_seq
+
+    def accept(self, trigger: Trigger) -> Accepted | Repeat | Conflict:
+        """Journal a trigger by the rule "one part, one verdict"; durable when this returns.
+
+        A repeated trigger whose verdict is stored makes that verdict due again: wake the publisher.
+
+        Raises:
+            OutboxError: Nothing was journalled.
+        """
+        ids = (trigger.part_id, trigger.job_id)
+        with self._transaction(durable=True) as database:
+            rows = database.execute(
+                f"SELECT trigger_id, part_id, job_id, result_id FROM triggers "  # noqa: S608, a constant
+                f"WHERE meas_id = :meas_id AND {_AGE} < :window ORDER BY trigger_id DESC",
+                {"meas_id": trigger.meas_id, "window": self._window_ns, **self._now()},
+            ).fetchall()
+            for trigger_id, part_id, job_id, result_id in rows:
+                if (part_id, job_id) == ids:
+                    self._make_due(database, result_id)
+                    return Repeat(trigger_id, result_id)
+            trigger_id = self._journal(database, trigger)
+        return Conflict(trigger_id) if rows else Accepted(trigger_id)
+
+    def store(
+        self,
+        *,
+        seq: int,
+        result_id: str,
+        boot_id: str,
+        payload: bytes,
+        mask_png: bytes | None = None,
+        trigger_id: int | None = None,
+    ) -> bool:
+        """Store a verdict and close its trigger in one transaction; durable when this returns.
+
+        Args:
+            seq: From `next_seq`.
+            result_id: The verdict's id.
+            boot_id: The agent's start that decided it.
+            payload: The message, at most 4 kB.
+            mask_png: What goes to the mask topic before it.
+            trigger_id: The part it answers; None in free run.
+
+        Returns:
+            False if the part already had its verdict: then nothing was changed, and this one is only a late result.
+
+        Raises:
+            OutboxError: Nothing was stored.
+        """
+        now = self._now()
+        with self._transaction(durable=True) as database:
+            if trigger_id is not None:
+                closed = database.execute(
+                    "UPDATE triggers SET result_id = ? WHERE trigger_id = ? AND result_id IS NULL",
+                    (result_id, trigger_id),
+                )
+                if closed.rowcount == 0:
+                    return False
+            database.execute(
+                "INSERT INTO verdicts (seq, result_id, boot_id, payload, mask_png, clock_boot, wall_ns, monotonic_ns)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (seq, result_id, boot_id, payload, mask_png, now["boot"], now["wall"], now["monotonic"]),
+            )
+        self._depth += 1
+        return True
+
+    def open_triggers(self) -> list[OpenTrigger]:
+        """Return the journalled triggers without a verdict, oldest first: after a restart each becomes INVALID."""
+        with self._transaction() as database:
+            rows = database.execute(
+                "SELECT trigger_id, meas_id, part_id, job_id, recipe, expires_ms, monotonic_ns FROM triggers"
+                " WHERE result_id IS NULL ORDER BY trigger_id"
+            ).fetchall()
+        return [OpenTrigger(row[0], Trigger(*row[1:])) for row in rows]
+
+    def due_live(self, *, after_seq: int, limit: int) -> list[OutboxEntry]:
+        """Return verdicts beyond `after_seq` that were never sent, oldest first."""
+        return self._entries("next_due_ns = 0 AND seq > ? ORDER BY seq LIMIT ?", (after_seq, limit))
+
+    def due_again(self, *, limit: int, up_to_seq: int) -> list[OutboxEntry]:
+        """Return unsent verdicts up to `up_to_seq`, and those whose acknowledgement is overdue, oldest first."""
+        unsent = self._entries("next_due_ns = 0 AND seq <= ? ORDER BY seq LIMIT ?", (up_to_seq, limit))
+        if len(unsent) == limit:
+            return unsent
+        now = self._clock.monotonic_ns()
+        # A time beyond the longest resend was written before the last reboot: the monotonic clock began again.
+        overdue = self._entries(
+            "next_due_ns != 0 AND (next_due_ns <= ? OR next_due_ns > ?) ORDER BY next_due_ns LIMIT ?",
+            (now, now + round(LONGEST_RESEND_S * 1e9), limit - len(unsent)),
+        )
+        return unsent + overdue
+
+    def mark_sent(self, seqs: Sequence[int], *, ack_timeout_s: float) -> None:
+        """Make verdicts due again after the timeout, doubled for every earlier send up to 60 s."""
+        now = self._clock.monotonic_ns()
+        first, longest = round(ack_timeout_s * 1e9), round(LONGEST_RESEND_S * 1e9)
+        with self._transaction() as database:
+            database.executemany(
+                "UPDATE verdicts SET sends = sends + 1, next_due_ns = ? + min(?, ? << min(sends, 20)) WHERE seq = ?",
+                [(now, longest, first, seq) for seq in seqs],
+            )
+
+    def acknowledge(self, result_ids: Sequence[str]) -> int:
+        """Take verdicts out of the queue, and delete a few whose dedupe window has passed.
+
+        Returns:
+            How many were waiting; unknown and repeated ids do not count.
+        """
+        with self._transaction() as database:
+            count = database.executemany(
+                "UPDATE verdicts SET acknowledged = 1 WHERE result_id = ? AND acknowledged = 0",
+                [(result_id,) for result_id in result_ids],
+            ).rowcount
+            self._prune(database)
+        self._depth -= max(count, 0)
+        return max(count, 0)
+
+    def depth(self) -> int:
+        """Return how many verdicts are not acknowledged."""
+        return self._depth
+
+    def close(self) -> None:
+        """Close the file; what was committed stays."""
+        with self._lock:
+            self._connection.close()
+
+    def _make_due(self, database: sqlite3.Connection, result_id: str | None) -> None:
+        """Send a verdict once more, even if it was acknowledged; live or backlog is decided by its seq."""
+        (again,) = database.execute(
+            "SELECT count(*) FROM verdicts WHERE result_id = ? AND acknowledged = 1", (result_id,)
+        ).fetchone()
+        database.execute("UPDATE verdicts SET next_due_ns = 0, acknowledged = 0 WHERE result_id = ?", (result_id,))
+        self._depth += again
+
+    def _journal(self, database: sqlite3.Connection, trigger: Trigger) -> int:
+        now = self._now()
+        cursor = database.execute(
+            "INSERT INTO triggers (meas_id, part_id, job_id, recipe, expires_ms, clock_boot, wall_ns, monotonic_ns)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                trigger.meas_id,
+                trigger.part_id,
+                trigger.job_id,
+                trigger.recipe,
+                trigger.expires_ms,
+                now["boot"],
+                now["wall"],
+                trigger.received_ns,
+            ),
+        )
+        self._prune(database)
+        return int(cursor.lastrowid or 0)
+
+    def _prune(self, database: sqlite3.Connection) -> None:
+        """Delete the oldest rows that nobody can ask for any more; the newest verdict stays, it carries the seq."""
+        values = {"window": self._window_ns, "rows": _PRUNE_ROWS, **self._now()}
+        for table, key, done in (
+            ("verdicts", "seq", "acknowledged = 1 AND seq < (SELECT max(seq) FROM verdicts)"),
+            ("triggers", "trigger_id", "result_id IS NOT NULL"),
+        ):
+            database.execute(
+                f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {done} "  # noqa: S608, constants
+                f"ORDER BY {key} LIMIT :rows) AND {_AGE} >= :window",
+                values,
+            )
+
+    def _entries(self, condition: str, values: tuple[int, ...]) -> list[OutboxEntry]:
+        with self._transaction() as database:
+            rows = database.execute(
+                f"SELECT seq, result_id, payload, mask_png, sends FROM verdicts WHERE acknowledged = 0 AND {condition}",  # noqa: S608, constants
+                values,
+            ).fetchall()
+        return [OutboxEntry(*row) for row in rows]
+
+    def _now(self) -> dict[str, int | str]:
+        clock = self._clock
+        return {"boot": clock.boot_id, "wall": clock.wall_ns(), "monotonic": clock.monotonic_ns()}
+
+    @contextmanager
+    def _transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        with self._lock, translate_errors(self._path):
+            if durable != self._durable:
+                self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                self._durable = durable
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # A full disk makes SQLite roll back by itself.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+
+_AGE = "CASE clock_boot WHEN :boot THEN :monotonic - monotonic_ns ELSE max(0, :wall - wall_ns) END"
