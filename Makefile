@@ -1,0 +1,44 @@
+# make demo    the whole way on a synthetic part: record, train, fit, run, report
+# make test    the tests
+# make check   what CI runs: ruff, mypy and the tests
+#
+# PYTHON=python3.12       another interpreter (3.10 to 3.13; training needs 3.11 or newer)
+# TORCH_INDEX=URL         where pip looks for torch first, for example PyTorch's index of CPU builds
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+BIN := .venv/bin
+READY := .venv/ready
+
+.PHONY: demo test check lint mosquitto clean
+
+demo: $(READY)
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/run
+
+test: $(READY) mosquitto
+	$(BIN)/pytest
+
+check: $(READY) lint test
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+$(READY): setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || { \
+		echo "Python 3.10 to 3.13 is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try make PYTHON=python3.12."; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "On Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[cv,train,broker,dev]'
+	@touch $@
+
+mosquitto:
+	@if ! PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null; then \
+		if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq mosquitto >/dev/null; \
+		elif sudo -n true 2>/dev/null; then sudo apt-get update -qq && sudo apt-get install -y -qq mosquitto >/dev/null; \
+		else echo "Mosquitto is missing: the tests that need a broker will be skipped." \
+			"Install it with: sudo apt-get install mosquitto"; fi; fi
+
+clean:
+	rm -rf .venv demo/work build *.egg-info

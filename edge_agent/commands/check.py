@@ -1,0 +1,37 @@
+"""`edge-agent check`: is everything in place for this station?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from edge_agent.camera.source import check_camera_uri
+from edge_agent.live_recipe import open_live_recipe
+from edge_agent.ring import FrameRing
+from edge_agent.station import load_station, resolve_secret
+
+HELP = "check a station file, its recipe, thresholds and test piece; starts nothing"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="station file")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    station = load_station(arguments.config)
+    check_camera_uri(station.camera.uri)
+    resolve_secret(station.mqtt.password)
+    live = open_live_recipe(station.recipe, station.engine)
+    ring = FrameRing.create(live.recipe.frame_shape, 1)
+    try:
+        live.bind(ring)
+        live.run_test_piece()
+    finally:
+        live.close()
+        ring.close()
+    calibration = live.thresholds.calibration
+    print(f"Station {station.site}/{station.station}: the station file is correct.")
+    print(f"Recipe {live.recipe.name}: complete and unaltered; the engine gives the maps it gave when it was made.")
+    print(f"Thresholds {live.thresholds.name} of {calibration.created}: they belong to this model.")
+    print("Test piece: rejected, as it must be.")
+    return 0

@@ -1,0 +1,82 @@
+"""From a captured frame to a judgement. Whatever goes wrong with one frame is caught here, and is INVALID."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from edge_agent.camera.messages import BadFrame, FrameCaptured
+from edge_agent.decision import Decision, decide
+from edge_agent.frame_limits import check_frame
+from edge_agent.live_recipe import LiveRecipe
+from edge_agent.ring import FrameRing
+from engines.errors import EngineError, FrameError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Judgement:
+    """What the pipeline says of one frame: a decision, or the reason why there is none. Times are in ns by stage."""
+
+    decision: Decision | None = None
+    reason: str | None = None
+    message: str = ""
+    stage_ns: dict[str, int] = field(default_factory=dict)
+
+
+class Pipeline:
+    """The ring, the engine that reads it in place, and the decision."""
+
+    def __init__(self, live: LiveRecipe, ring: FrameRing) -> None:
+        live.bind(ring)
+        self.live = live
+        self._ring = ring
+
+    def judge(self, event: FrameCaptured | BadFrame) -> Judgement:
+        """Judge what the camera delivered; never raises for a frame."""
+        if isinstance(event, BadFrame):
+            return Judgement(reason=event.reason, message=event.message)
+        judgement = Judgement()
+        try:
+            judgement.decision = self._decide(event, judgement.stage_ns)
+        except FrameError as problem:
+            judgement.reason, judgement.message = problem.reason, str(problem)
+        except EngineError as problem:
+            judgement.reason, judgement.message = "engine_error", str(problem)
+        except Exception as problem:
+            log.exception("frame seq=%d could not be judged", event.seq)
+            judgement.reason, judgement.message = "internal_error", repr(problem)
+        return judgement
+
+    def _decide(self, event: FrameCaptured, stage_ns: dict[str, int]) -> Decision:
+        live = self.live
+        with _timed(stage_ns, "check"):
+            self._check_whole(event)
+            check_frame(self._ring.slot(event.slot), live.thresholds.calibration.frame_limits)
+        with _timed(stage_ns, "infer"):
+            maps = live.runtime.infer(event.slot)
+        with _timed(stage_ns, "decide"):
+            self._check_whole(event)
+            return decide(maps, live.thresholds, roi_size_wh=live.recipe.roi_size_wh)
+
+    def _check_whole(self, event: FrameCaptured) -> None:
+        generation = self._ring.generation(event.slot)
+        if generation != event.generation or generation % 2:
+            raise FrameError(
+                f"slot {event.slot} has generation {generation} but the frame was announced with {event.generation}.",
+                reason="torn_frame",
+                fix="Report this with the log: only the camera process may write, and only when asked.",
+            )
+
+
+@contextmanager
+def _timed(stage_ns: dict[str, int], stage: str) -> Iterator[None]:
+    began = time.monotonic_ns()
+    try:
+        yield
+    finally:
+        stage_ns[stage] = time.monotonic_ns() - began

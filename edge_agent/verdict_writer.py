@@ -1,0 +1,121 @@
+"""From a judgement to a stored verdict: the record, the message, and one transaction in the outbox."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from edge_agent.camera.messages import BadFrame, FrameCaptured
+from edge_agent.ids import new_boot_id, uuid7
+from edge_agent.inspection import Inspection, Verdict
+from edge_agent.live_recipe import LiveRecipe
+from edge_agent.masks import EncodedMask, encode_mask
+from edge_agent.messages import Topics, encode_verdict
+from edge_agent.outbox import OpenTrigger, Outbox
+from edge_agent.pipeline import Judgement
+from edge_agent.station import Station
+
+_TIME_ERROR = 5
+_TIMEX_BYTES = 512
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A verdict in the outbox; `is_late` says that its part already had one, so this one was not stored."""
+
+    inspection: Inspection
+    mask: EncodedMask | None
+    is_late: bool
+
+
+class VerdictWriter:
+    """Writes every verdict of one start of the agent; used by one thread."""
+
+    def __init__(self, outbox: Outbox, live: LiveRecipe, station: Station, *, is_simulated: bool) -> None:
+        self.boot_id = new_boot_id()
+        self.is_simulated = is_simulated
+        self.topics = Topics(station.mqtt.topic_prefix, station.site, station.station)
+        self._outbox = outbox
+        self._live = live
+        self._station = station
+
+    def write(
+        self, judgement: Judgement, event: FrameCaptured | BadFrame | None, part: OpenTrigger | None = None
+    ) -> Stored:
+        """Store the verdict on a frame, or on the lack of one.
+
+        Args:
+            judgement: A decision, or the reason why the verdict is INVALID.
+            event: The frame, None if there was none.
+            part: The part that it is about; None in free run.
+
+        Raises:
+            OutboxError: Nothing was stored.
+        """
+        began = time.monotonic_ns()
+        inspection = self._inspection(judgement, event, part, began)
+        mask = None
+        if judgement.decision is not None:
+            mask = encode_mask(judgement.decision.defect_mask, self._live.recipe.roi_size_wh)
+        message = encode_verdict(inspection, mask, self.topics)
+        stored = self._outbox.store(
+            seq=inspection.seq,
+            result_id=inspection.result_id,
+            boot_id=self.boot_id,
+            payload=message.payload,
+            mask_png=message.mask_png,
+            trigger_id=part.trigger_id if part else None,
+        )
+        judgement.stage_ns["enqueue"] = time.monotonic_ns() - began
+        return Stored(inspection, mask, is_late=not stored)
+
+    def _inspection(
+        self,
+        judgement: Judgement,
+        event: FrameCaptured | BadFrame | None,
+        part: OpenTrigger | None,
+        now_ns: int,
+    ) -> Inspection:
+        decision, thresholds = judgement.decision, self._live.thresholds
+        captured_ns = event.captured_ns if isinstance(event, FrameCaptured) else None
+        trigger = part.trigger if part else None
+        began_ns = trigger.received_ns if trigger else captured_ns
+        verdict: Verdict = decision.verdict if decision else "INVALID"
+        return Inspection(
+            result_id=uuid7(),
+            seq=self._outbox.next_seq(),
+            boot_id=self.boot_id,
+            station=self._station.station,
+            recipe=self._live.recipe.name,
+            model_sha256=self._live.runtime.model_sha256,
+            threshold_rev=thresholds.name,
+            verdict=verdict,
+            reasons=() if judgement.reason is None else (judgement.reason,),
+            captured_at=None if captured_ns is None else _rfc3339(captured_ns, now_ns),
+            decided_at=_rfc3339(now_ns, now_ns),
+            latency_ms=max(0, now_ns - began_ns) / 1e6 if began_ns is not None else 0.0,
+            trigger=trigger,
+            deadline_ms=self._station.trigger.deadline_ms if trigger else None,
+            score=decision.score if decision else None,
+            limit=thresholds.factor,
+            defects=decision.defects if decision else (),
+            defect_mask=decision.defect_mask if decision else None,
+            mask_size_wh=self._live.recipe.roi_size_wh,
+            frame_seq=event.seq if event else None,
+            clock_synced=clock_is_synced(),
+            is_simulated=self.is_simulated,
+        )
+
+
+def clock_is_synced() -> bool:
+    """Return whether the kernel says that the wall clock follows a time server (ntp_adjtime(3))."""
+    timex = ctypes.create_string_buffer(_TIMEX_BYTES)
+    state = ctypes.CDLL(None).ntp_adjtime(timex)
+    return int(state) not in (-1, _TIME_ERROR)
+
+
+def _rfc3339(monotonic_ns: int, now_ns: int) -> str:
+    wall = datetime.fromtimestamp((time.time_ns() - (now_ns - monotonic_ns)) / 1e9, tz=timezone.utc)
+    return wall.isoformat(timespec="microseconds").replace("+00:00", "Z")
