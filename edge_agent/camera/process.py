@@ -1,0 +1,209 @@
+"""The camera process: `python -m edge_agent.camera.process SOCKET_FD RING_FD`, started by `client.py`.
+
+It does what may hang or crash, so that it can be killed: driver calls and decoders. It answers `capture` requests in
+order, and ends when the agent's end of the socket closes. RING_FD is -1 to learn only what the camera delivers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections import deque
+
+from edge_agent.camera.messages import (
+    LARGEST_BYTES,
+    BadFrame,
+    CameraOpened,
+    Capture,
+    FrameCaptured,
+    FramesEnded,
+    Setup,
+    decode,
+    encode,
+    failed_from,
+)
+from edge_agent.camera.source import CameraSource, EndOfFrames, FrameInfo, open_camera
+from edge_agent.ring import FrameRing
+from engines.errors import AgentError, CameraError, DeviceError, FrameError
+
+_PR_SET_PDEATHSIG = 1
+# A grab that returns faster than this took its frame from the driver's queue: no camera is that fast.
+_BUFFERED_NS = 1_000_000
+# More buffers than any driver queues; after so many the frame is new, however fast it came.
+_MOST_BUFFERS = 8
+_LONGEST_TEXT = 4000
+
+
+class AgentGone(Exception):  # noqa: N818 - an end is no error
+    """The agent closed its end of the socket."""
+
+
+class CameraServer:
+    """Answers the agent's requests with the frames of one camera."""
+
+    def __init__(self, agent: socket.socket, source: CameraSource, ring: FrameRing) -> None:
+        self._agent = agent
+        self._source = source
+        self._ring = ring
+        self._readable = select.poll()
+        self._readable.register(agent, select.POLLIN)
+        self._pending: deque[tuple[Capture, int]] = deque()
+        self._drained = 0
+
+    def serve(self) -> None:
+        """Answer requests until the agent goes away.
+
+        Raises:
+            AgentGone: The agent closed the socket.
+            CameraError: The camera is lost.
+        """
+        try:
+            while True:
+                if self._source.is_live:
+                    self._serve_live()
+                else:
+                    self._serve_next()
+        except EndOfFrames:
+            while True:
+                self._answer_ended()
+
+    def _serve_next(self) -> None:
+        if not self._has_message():
+            self._source.prepare()
+        self._receive()
+        capture, _ = self._pending[0]
+        began_ns = time.monotonic_ns()
+        info = self._source.grab()
+        self._deliver(capture, info, began_ns, time.monotonic_ns())
+
+    def _serve_live(self) -> None:
+        while self._has_message():
+            self._receive()
+        began_ns = time.monotonic_ns()
+        info = self._source.grab()
+        ended_ns = time.monotonic_ns()
+        if not self._pending:
+            self._drained = 0
+            return
+        capture, arrived_ns = self._pending[0]
+        if self._is_fresh(max(arrived_ns, capture.newer_than_ns), began_ns, ended_ns, info.driver_ns):
+            self._drained = 0
+            self._deliver(capture, info, began_ns, ended_ns)
+
+    def _is_fresh(self, wanted_ns: int, began_ns: int, ended_ns: int, driver_ns: int | None) -> bool:
+        if driver_ns is not None:
+            return driver_ns >= wanted_ns
+        if began_ns < wanted_ns:
+            return False
+        self._drained += 1
+        return ended_ns - began_ns >= _BUFFERED_NS or self._drained > _MOST_BUFFERS
+
+    def _deliver(self, capture: Capture, info: FrameInfo, began_ns: int, ended_ns: int) -> None:
+        request, slot = capture.request, capture.slot
+        answer: FrameCaptured | BadFrame
+        self._ring.begin_write(slot)
+        try:
+            self._source.retrieve(self._ring.slot(slot))
+        except FrameError as problem:
+            self._ring.end_write(slot)
+            message = str(problem)[:_LONGEST_TEXT]
+            answer = BadFrame(request, slot, problem.reason, message, info.source, began_ns)
+        else:
+            self._ring.end_write(slot)
+            generation, captured_ns = self._ring.generation(slot), info.driver_ns or ended_ns
+            answer = FrameCaptured(request, slot, generation, began_ns, captured_ns, info.source)
+        self._pending.popleft()
+        send(self._agent, encode(answer))
+
+    def _answer_ended(self) -> None:
+        if not self._pending:
+            self._receive()
+        capture, _ = self._pending.popleft()
+        send(self._agent, encode(FramesEnded(capture.request)))
+
+    def _has_message(self) -> bool:
+        return bool(self._readable.poll(0))
+
+    def _receive(self) -> None:
+        message = receive(self._agent)
+        if not isinstance(message, Capture) or not 0 <= message.slot < len(self._ring):
+            raise DeviceError(f"The agent asked for {message}.", fix="Start both from the same installation.")
+        self._pending.append((message, time.monotonic_ns()))
+
+
+def send(agent: socket.socket, datagram: bytes) -> None:
+    """Send one message.
+
+    Raises:
+        AgentGone: Nobody is there to read it.
+    """
+    try:
+        agent.send(datagram)
+    except (BrokenPipeError, ConnectionResetError) as problem:
+        raise AgentGone from problem
+
+
+def receive(agent: socket.socket) -> object:
+    """Wait for one message.
+
+    Raises:
+        AgentGone: There will be none.
+        DeviceError: It makes no sense.
+    """
+    try:
+        datagram = agent.recv(LARGEST_BYTES)
+    except ConnectionResetError as problem:
+        raise AgentGone from problem
+    if not datagram:
+        raise AgentGone
+    return decode(datagram)
+
+
+def main(argv: list[str]) -> int:
+    """Run the camera process; returns an exit code that only people read."""
+    _end_with_parent()
+    agent = socket.socket(fileno=int(argv[0]))
+    try:
+        setup = receive(agent)
+        if not isinstance(setup, Setup):
+            raise DeviceError(f"The agent began with {setup}.", fix="Start both from the same installation.")
+        _run(agent, setup, int(argv[1]))
+    except AgentGone:
+        return 0
+    except AgentError as error:
+        send(agent, encode(failed_from(error)))
+        return 1
+    return 0
+
+
+def _run(agent: socket.socket, setup: Setup, ring_fd: int) -> None:
+    source = open_camera(setup.uri, skip=setup.skip)
+    try:
+        send(agent, encode(CameraOpened(source.frame_shape, source.is_live, source.is_simulated)))
+        if ring_fd < 0 or setup.frame_shape is None:
+            receive(agent)
+            return
+        CameraServer(agent, source, FrameRing.attach(ring_fd, setup.frame_shape, setup.slots)).serve()
+    finally:
+        source.close()
+
+
+def _end_with_parent() -> None:
+    # Ctrl-C reaches the whole terminal, but only the agent decides when the camera stops.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
+    # The socket's end goes unseen while a driver call hangs; the kernel's signal does not.
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        problem = os.strerror(ctypes.get_errno())
+        raise CameraError(f"The kernel refused PR_SET_PDEATHSIG: {problem}.", fix="Allow prctl in the unit's filter.")
+    if os.getppid() != parent:
+        raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
