@@ -1,0 +1,221 @@
+"""The thread that empties the outbox into the broker: live verdicts first, the backlog behind them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from edge_agent.messages import Topics, mark_historical, parse_ack
+from edge_agent.outbox import Outbox, OutboxEntry
+from engines.errors import OutboxError, PublishError
+
+log = logging.getLogger(__name__)
+
+AckMode = Literal["consumer", "broker"]
+_LIVE_BATCH = 16
+_BACKLOG_BATCH = 8
+_BEAT_S = 0.25
+
+
+class Sent(Protocol):
+    """What a link returns for a message: the key under which its PUBACK will be told."""
+
+    @property
+    def generation(self) -> int:
+        """Number of the connection."""
+
+    @property
+    def mid(self) -> int:
+        """Number of the message in that connection."""
+
+
+class Link(Protocol):
+    """What the publisher needs of MQTT."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether messages can be published now."""
+
+    @property
+    def generation(self) -> int:
+        """Number of the present connection."""
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> Sent:
+        """Send without waiting; a `PublishError` means that nothing was sent."""
+
+
+class OutboxPublisher:
+    """Sends every stored verdict until it is acknowledged.
+
+    A verdict is historical if its sequence number was handed out before the present connection was live: it was decided
+    before, and nobody may act on it any more. Historical and repeated ones wait behind the live ones and are limited in
+    rate.
+
+    Args:
+        outbox: Where verdicts and acknowledgements are kept.
+        link: The broker.
+        topics: The station's topics.
+        ack: `consumer` waits for the acknowledgement of the consumer named; `broker` is content with the PUBACK.
+        consumer: The one whose acknowledgements count.
+        ack_timeout_s: Sent again after this time, doubling to 60 s.
+        backlog_per_s: Limit for verdicts that are not live.
+        clock: CLOCK_MONOTONIC in seconds, injected for tests.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        link: Link,
+        topics: Topics,
+        *,
+        ack: AckMode,
+        consumer: str | None,
+        ack_timeout_s: float,
+        backlog_per_s: float = 50.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._outbox, self._link, self._topics = outbox, link, topics
+        self._ack, self._consumer, self._ack_timeout_s = ack, consumer, ack_timeout_s
+        self._backlog_per_s, self._clock = backlog_per_s, clock
+        self._live_generation, self._live_after_seq = 0, outbox.last_seq
+        self._backlog_allowed, self._refilled_s = 0.0, clock()
+        self._acknowledged: deque[str] = deque()
+        self._pubacks: deque[tuple[int, int]] = deque()
+        self._awaiting: dict[tuple[int, int], str] = {}
+        self._is_blocked = False
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="outbox-publisher", daemon=True)
+        self.beats = 0
+        self.sent = 0
+        self.error: OutboxError | None = None
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 2.0) -> None:
+        """End the thread after what it has in hand; acknowledgements already received are stored."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def wake(self) -> None:
+        """Say that a verdict was stored."""
+        self._wake.set()
+
+    def on_live(self) -> None:
+        """Say that a connection is live: what was decided until now is historical. For the link's thread."""
+        self._live_after_seq, self._live_generation = self._outbox.last_seq, self._link.generation
+        self._wake.set()
+
+    def on_published(self, generation: int, mid: int) -> None:
+        """Take a PUBACK; never blocks. For the link's thread."""
+        if self._ack == "broker":
+            self._pubacks.append((generation, mid))
+        if self._ack == "broker" or self._is_blocked:
+            self._wake.set()
+
+    def on_ack(self, payload: bytes) -> None:
+        """Take an acknowledgement; those of other consumers change nothing. For the link's thread.
+
+        Raises:
+            MessageError: It is malformed.
+        """
+        ack = parse_ack(payload)
+        if self._ack != "consumer" or ack.consumer != self._consumer:
+            log.info("ack ignored consumer=%s expected=%s", ack.consumer, self._consumer)
+            return
+        self._acknowledged.extend(ack.result_ids)
+        self._wake.set()
+
+    def run_once(self) -> float:
+        """Store acknowledgements, send what is due, and return how many seconds nothing more is expected to be.
+
+        Raises:
+            OutboxError: The outbox cannot be read or written; what was sent may be sent again.
+        """
+        self._store_acknowledgements()
+        self._is_blocked = False
+        if not self._link.is_live or self._live_generation != self._link.generation:
+            return _BEAT_S
+        try:
+            full = self._send(self._outbox.due_live(after_seq=self._live_after_seq, limit=_LIVE_BATCH), _LIVE_BATCH)
+            return 0.0 if full else self._send_backlog()
+        except PublishError as error:
+            log.debug("publishing waits error=%s", error)
+            self._is_blocked = True
+            return _BEAT_S
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                wait_s = self.run_once()
+                self.error = None
+            except OutboxError as error:
+                if self.error is None:
+                    log.exception("outbox failed")
+                self.error, wait_s = error, _BEAT_S
+            self.beats += 1
+            self._wake.wait(wait_s)
+            self._wake.clear()
+
+    def _send_backlog(self) -> float:
+        now = self._clock()
+        refill = (now - self._refilled_s) * self._backlog_per_s
+        self._backlog_allowed = min(float(_BACKLOG_BATCH), self._backlog_allowed + refill)
+        self._refilled_s = now
+        limit = int(self._backlog_allowed)
+        if limit == 0:
+            return (1.0 - self._backlog_allowed) / self._backlog_per_s
+        entries = self._outbox.due_again(limit=limit, up_to_seq=self._live_after_seq)
+        self._backlog_allowed -= len(entries)
+        return 1.0 / self._backlog_per_s if self._send(entries, limit) else _BEAT_S
+
+    def _send(self, entries: list[OutboxEntry], limit: int) -> bool:
+        """Publish some verdicts; return whether there may be more than the limit.
+
+        Raises:
+            PublishError: The link took only some, or none; those are marked as sent.
+        """
+        sent = []
+        try:
+            for entry in entries:
+                self._publish(entry)
+                sent.append(entry.seq)
+        finally:
+            if sent:
+                self._outbox.mark_sent(sent, ack_timeout_s=self._ack_timeout_s)
+                self.sent += len(sent)
+        return len(entries) == limit
+
+    def _publish(self, entry: OutboxEntry) -> None:
+        if entry.mask_png is not None:
+            self._link.publish(self._topics.mask(entry.result_id), entry.mask_png)
+        is_historical = entry.seq <= self._live_after_seq
+        receipt = self._link.publish(
+            self._topics.verdict, mark_historical(entry.payload) if is_historical else entry.payload
+        )
+        if self._ack == "broker":
+            self._awaiting[receipt.generation, receipt.mid] = entry.result_id
+
+    def _store_acknowledgements(self) -> None:
+        while self._pubacks:
+            result_id = self._awaiting.pop(self._pubacks.popleft(), None)
+            if result_id is not None:
+                self._acknowledged.append(result_id)
+        if self._awaiting and next(iter(self._awaiting))[0] != self._link.generation:
+            self._awaiting = {key: one for key, one in self._awaiting.items() if key[0] == self._link.generation}
+        result_ids = [self._acknowledged.popleft() for _ in range(len(self._acknowledged))]
+        if not result_ids:
+            return
+        try:
+            self._outbox.acknowledge(result_ids)
+        except OutboxError:
+            self._acknowledged.extendleft(reversed(result_ids))
+            raise
