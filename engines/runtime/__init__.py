@@ -27,7 +27,7 @@ class Runtime(Protocol):
     maps_shape: tuple[int, int, int]
 
     def bind(self, slots: Sequence[Frame]) -> None:
-        """Bind the input to the caller's memory, once.
+        """Bind the input to the caller's memory; a later call replaces all slots.
 
         Args:
             slots: Frames, (H, W, C) uint8, C-contiguous. The caller keeps the memory alive and in place until

@@ -1,0 +1,114 @@
+"""`edge-engines train`: from a folder of good images to a recipe."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from engines.command_line import write_json
+from engines.errors import UsageError
+
+HELP = "train a recipe on a folder of good images"
+DEFAULT_STEPS = 1500
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", type=Path, metavar="IMAGES", help="folder of good images of one part")
+    parser.add_argument("--recipe", type=Path, required=True, metavar="DIR", help="folder to make")
+    parser.add_argument("--name", help="name of the part; the folder's where not given")
+    parser.add_argument(
+        "--size", default="256", metavar="N|WxH", help="size of the anomaly maps, sides divisible by 16"
+    )
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=int, metavar="N", help=f"training steps, {DEFAULT_STEPS} where not given")
+    length.add_argument("--minutes", type=float, metavar="M", help="training time; fixes the steps after the first 20")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same network")
+    parser.add_argument(
+        "--width", type=int, default=32, metavar="N", help="channels of the first level, multiple of 16"
+    )
+    parser.add_argument("--batch", type=int, default=8, metavar="N", help="images a step")
+    parser.add_argument("--errors", default="l2,msgms", metavar="NAMES", help="one to three of l2, ssim, msgms")
+    parser.add_argument(
+        "--roi", metavar="X,Y,W,H", help="inspected region in camera pixels; the whole frame if not given"
+    )
+    parser.add_argument("--rotates", action="store_true", help="the part lies at any angle")
+    parser.add_argument(
+        "--resize", choices=["letterbox", "stretch"], help="how images of other sizes are made one size"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of the training")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    # torch takes seconds to load; a mistyped command line must not wait for it.
+    map_shape, roi, name = _map_shape(arguments.size), _roi(arguments.roi), _name(arguments.name, arguments.recipe)
+    _check_numbers(arguments)
+    from engines.make_recipe import Order, make_recipe
+    from engines.training import Schedule
+
+    steps = DEFAULT_STEPS if arguments.steps is None and arguments.minutes is None else arguments.steps
+    schedule = Schedule(steps, arguments.minutes, arguments.batch, arguments.seed, arguments.width)
+    order = Order(
+        images=arguments.images,
+        recipe=arguments.recipe,
+        name=name,
+        map_shape=map_shape,
+        roi_xywh_px=roi,
+        errors=arguments.errors.split(","),
+        resize=arguments.resize or "none",
+        rotates=arguments.rotates,
+        schedule=schedule,
+    )
+    figures = make_recipe(order)
+    counts = figures["images"]
+    print(f"recipe      {arguments.recipe}")
+    print(f"images      {counts['trained']} trained, {counts['tuning']} tuning, {counts['set_aside']} set aside")
+    print(f"training    {figures['steps']} steps in {figures['minutes']} min, loss {figures['losses'][-1]}")
+    print(f"network     {figures['gmac']} GMAC, {figures['parameters']} parameters, box {figures['box_map_px']}")
+    print(f"next        edge-calibrate fit {arguments.recipe} --images {arguments.images}")
+    write_json(arguments.json, figures)
+    return 0
+
+
+def _map_shape(size: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", size)
+    if match is None:
+        raise UsageError(
+            f"--size {size} is not understood.", fix="Give one side, such as 256, or WxH, such as 320x192."
+        )
+    width = int(match[1])
+    return int(match[2] or width), width
+
+
+def _roi(text: str | None) -> tuple[int, int, int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+),(\d+),(\d+),(\d+)", text)
+    if match is None:
+        raise UsageError(
+            f"--roi {text} is not understood.", fix="Give X,Y,W,H in camera pixels, such as 100,40,512,512."
+        )
+    x, y, width, height = (int(number) for number in match.groups())
+    return x, y, width, height
+
+
+def _name(name: str | None, recipe: Path) -> str:
+    name = recipe.resolve().name if name is None else name
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise UsageError(
+            f"`{name}` cannot be the name of a recipe.",
+            fix="Give --name with 1 to 64 letters, digits, dots, dashes or underscores, a letter or digit first.",
+        )
+    return name
+
+
+def _check_numbers(arguments: argparse.Namespace) -> None:
+    for option, least in (("steps", 1), ("minutes", 0.01), ("batch", 1), ("width", 16), ("seed", 0)):
+        value = getattr(arguments, option)
+        if value is not None and not value >= least:
+            raise UsageError(f"--{option} {value} is too small.", fix=f"Give at least {least}.")
+    if arguments.width % 16:
+        raise UsageError(
+            f"--width {arguments.width} is not a multiple of 16.",
+            fix="Give 16, 32 or 64: INT8 kernels work in blocks of 16.",
+        )

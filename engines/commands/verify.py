@@ -1,0 +1,95 @@
+"""`edge-engines verify`: is this recipe whole, and does it answer as it did when it was made?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from rich.console import Console
+from rich.table import Table
+
+from engines.command_line import write_json
+from engines.errors import EngineError, RecipeError
+from engines.golden import GoldenResult, compare_golden, load_golden, map_difference
+from engines.recipe import MODEL_FILES, load_recipe
+from engines.runtime import Maps, open_runtime
+from engines.structure import check_structure, count_gmac
+
+HELP = "check a recipe: files, structure of the models, golden maps, cost of INT8"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="recipe folder")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads of one inference")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    folder: Path = arguments.recipe
+    recipe = load_recipe(folder)
+    models = {kind: _load(folder / name) for kind, name in MODEL_FILES.items()}
+    for kind, model in models.items():
+        check_structure(model, int8=kind == "tensorrt")
+    golden = {kind: _compare(folder, kind, arguments.threads) for kind in ("cpu", "tensorrt")}
+    cost = _cost_of_int8(folder, arguments.threads)
+    gmac = count_gmac(models["fp32"])
+    _print(golden, cost)
+    failed = [result for results in golden.values() for result in results if not result.within]
+    print(
+        f"{recipe.name}: {gmac:.2f} GMAC, structure and {len(golden['cpu'])} golden frames checked, {len(failed)} failed"
+    )
+    content: dict[str, Any] = {
+        "recipe": recipe.name,
+        "gmac": round(gmac, 3),
+        "golden": {kind: {r.name: r.difference for r in results} for kind, results in golden.items()},
+        "difference_to_fp32": cost,
+        "tolerance": golden["cpu"][0].tolerance,
+        "passed": not failed,
+    }
+    write_json(arguments.json, content)
+    return EngineError.exit_code if failed else 0
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(path)
+    except Exception as problem:  # protobuf raises a class of its own for each of its back ends
+        raise RecipeError(f"{path} is not a model: {problem}.", fix="Copy the whole recipe again.") from problem
+
+
+def _compare(folder: Path, kind: str, threads: int) -> list[GoldenResult]:
+    runtime = open_runtime("cpu", folder / MODEL_FILES[kind], threads=threads)
+    try:
+        return compare_golden(runtime, folder)
+    finally:
+        runtime.close()
+
+
+def _cost_of_int8(folder: Path, threads: int) -> dict[str, dict[str, float]]:
+    """Return the mean relative difference of each INT8 file's maps to the FP32 file's, by golden frame."""
+    runtime = open_runtime("cpu", folder / MODEL_FILES["fp32"], threads=threads)
+    try:
+        slot = np.zeros(runtime.frame_shape, np.uint8)
+        runtime.bind([slot])
+        cost: dict[str, dict[str, float]] = {"cpu": {}, "tensorrt": {}}
+        for golden in load_golden(folder):
+            slot[...] = golden.frame
+            exact: Maps = runtime.infer(0)
+            for kind, differences in cost.items():
+                differences[golden.path.name] = map_difference(golden.expected_maps(kind), exact)
+        return cost
+    finally:
+        runtime.close()
+
+
+def _print(golden: dict[str, list[GoldenResult]], cost: dict[str, dict[str, float]]) -> None:
+    table = Table("golden frame", "model", "to golden map", "to FP32", "result")
+    for kind, results in golden.items():
+        for result in results:
+            verdict = "ok" if result.within else "DIFFERS"
+            to_exact = f"{100 * cost[kind][result.name]:.2f} %"
+            table.add_row(result.name, MODEL_FILES[kind], f"{100 * result.difference:.4f} %", to_exact, verdict)
+    Console().print(table)

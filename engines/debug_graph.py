@@ -1,0 +1,57 @@
+"""The debug engine: the same model with the reconstruction as a second output, for reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from engines.errors import RecipeError
+from engines.export import RECONSTRUCTION
+
+OUTPUT = "reconstruction"
+
+
+def with_reconstruction(model_path: Path) -> bytes:
+    """Return a model file of a recipe with a second output `reconstruction`, uint8 (1, h, w, C').
+
+    Raises:
+        RecipeError: The file is not an inspection graph.
+    """
+    try:
+        model = onnx.load(model_path)
+    except (OSError, ValueError) as problem:
+        raise _foreign(model_path) from problem
+    values = {value.name: value for value in model.graph.value_info}
+    if RECONSTRUCTION not in values:
+        raise _foreign(model_path)
+    _, channels, height, width = (side.dim_value for side in values[RECONSTRUCTION].type.tensor_type.shape.dim)
+    for name, number in (("debug/most", 1.0), ("debug/least", 0.0), ("debug/codes", 255.0), ("debug/half", 0.5)):
+        model.graph.initializer.append(numpy_helper.from_array(np.array(number, np.float32), name))
+    steps: list[tuple[str, list[str], dict[str, Any]]] = [
+        ("Clip", [RECONSTRUCTION, "debug/least", "debug/most"], {}),
+        ("Mul", ["debug/Clip", "debug/codes"], {}),
+        # Cast cuts off; half a code makes it round.
+        ("Add", ["debug/Mul", "debug/half"], {}),
+        ("Transpose", ["debug/Add"], {"perm": [0, 2, 3, 1]}),
+        ("Cast", ["debug/Transpose"], {"to": TensorProto.UINT8}),
+    ]
+    for operator, inputs, attributes in steps:
+        output = OUTPUT if operator == "Cast" else f"debug/{operator}"
+        model.graph.node.append(
+            helper.make_node(operator, inputs, [output], name=f"debug/node_{operator}", **attributes)
+        )
+    model.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.UINT8, [1, height, width, channels]))
+    onnx.checker.check_model(model)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def _foreign(path: Path) -> RecipeError:
+    return RecipeError(
+        f"{path} is not a model of this product.",
+        fix="Give a model file of a recipe that `edge-engines verify` accepts.",
+    )
