@@ -12,7 +12,12 @@ from engines.errors import DeviceError
 
 _END_TIMEOUT_S = 1.0
 # A BLAS that starts a thread a core costs memory, and the camera process multiplies nothing.
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENCV_LOG_LEVEL": "OFF"}
+_ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENCV_LOG_LEVEL": "OFF",
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",
+}
 
 
 class CameraChild:

@@ -248,5 +248,5 @@ class CameraProcess:
         self._events.append(CameraLost(error, lost, is_final=is_final))
 
     def _back_off_ns(self) -> int:
-        ceiling_s = min(self._patience.first_retry_s * 2 ** min(self._losses, 30), self._patience.longest_retry_s)
-        return round(ceiling_s * (0.5 + 0.5 * self._jitter()) * 1e9)
+        ceiling_s = min(self._patience.first_retry_s * 2.0 ** min(self._losses, 30), self._patience.longest_retry_s)
+        return int(ceiling_s * (0.5 + 0.5 * self._jitter()) * 1e9)

@@ -28,7 +28,7 @@ class FolderCamera:
         uri.allow(_OPTIONS)
         if not uri.target:
             raise ConfigError(
-                f"Camera {uri.text} names no folder.", fix="Write folder://DIR, or folder:///DIR for an absolute path."
+                f"Camera {uri} names no folder.", fix="Write folder://DIR, or folder:///DIR for an absolute path."
             )
         self._folder = Path(uri.target)
         self._recursive = uri.flag("recursive", default=False)

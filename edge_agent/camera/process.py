@@ -27,6 +27,7 @@ from edge_agent.camera.messages import (
     encode,
     failed_from,
 )
+from edge_agent.camera.opencv import settle_opencv
 from edge_agent.camera.source import CameraSource, EndOfFrames, FrameInfo, open_camera
 from edge_agent.ring import FrameRing
 from engines.errors import AgentError, CameraError, DeviceError, FrameError
@@ -182,6 +183,7 @@ def main(argv: list[str]) -> int:
 
 
 def _run(agent: socket.socket, setup: Setup, ring_fd: int) -> None:
+    settle_opencv()
     source = open_camera(setup.uri, skip=setup.skip)
     try:
         send(agent, encode(CameraOpened(source.frame_shape, source.is_live, source.is_simulated)))

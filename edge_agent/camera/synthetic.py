@@ -59,7 +59,7 @@ def part_from_uri(uri: CameraUri) -> SyntheticPart:
         ConfigError: The URI is wrong.
     """
     if uri.target != "plate":
-        raise ConfigError(f"Camera {uri.text}: part '{uri.target}' is unknown.", fix="Write synthetic://plate.")
+        raise ConfigError(f"Camera {uri}: part '{uri.target}' is unknown.", fix="Write synthetic://plate.")
     size = re.fullmatch(r"(\d{1,5})x(\d{1,5})", uri.options.get("size", "256x256"))
     if size is None or not all(_SIDE_PX[0] <= int(side) <= _SIDE_PX[1] for side in size.groups()):
         raise uri.wrong("size", f"must be WIDTHxHEIGHT, each from {_SIDE_PX[0]} to {_SIDE_PX[1]}")

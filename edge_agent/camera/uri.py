@@ -20,14 +20,17 @@ _VIDEOS = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm"})
 class CameraUri:
     """A camera URI taken apart; the methods read one option each.
 
-    `text` is the whole as typed (it may hold a password: show `describe_uri(text)` instead), `target` what stands
+    `text` is the whole as typed (it may hold a password: `str` leaves it out), `target` what stands
     between `://` and the first `?`, percent-decoded.
     """
 
-    text: str
+    text: str = field(repr=False)
     scheme: str
     target: str
     options: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return describe_uri(self.text)
 
     def allow(self, known: Collection[str]) -> None:
         """Refuse options that the camera does not have.
@@ -38,7 +41,7 @@ class CameraUri:
         for name in self.options:
             if name not in known:
                 raise ConfigError(
-                    f"Camera {describe_uri(self.text)}: unknown option '{name}'.",
+                    f"Camera {self}: unknown option '{name}'.",
                     fix=_nearest(name, known, f"Options of {self.scheme}:// are"),
                 )
 
@@ -77,7 +80,7 @@ class CameraUri:
         """Return the error for an option whose value breaks a rule."""
         value = self.options.get(name, "")
         return ConfigError(
-            f"Camera {describe_uri(self.text)}: option '{name}' is '{value}'.",
+            f"Camera {self}: option '{name}' is '{value}'.",
             fix=f"It {rule}; correct the camera URI.",
         )
 

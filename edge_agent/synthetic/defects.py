@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -138,5 +139,5 @@ def _on_metal(plane: Plane, drawing: Drawing, plate: Plate) -> Plane:
     return plane * plate.body() * (1 - plate.holes(drawing, _CHAMFER))
 
 
-def _plane(canvas: npt.NDArray[np.uint8]) -> Plane:
+def _plane(canvas: npt.NDArray[Any]) -> Plane:
     return canvas.astype(np.float32) * np.float32(1 / 255)

@@ -36,7 +36,7 @@ class Pose:
         """Return a picture of the drawing shifted and rotated, newly allocated."""
         width, height = plate.size_wh
         matrix = cv2.getRotationMatrix2D((width / 2, height / 2), self.degrees, 1.0)
-        matrix[:, 2] += self.dx * plate.scale, self.dy * plate.scale
+        matrix = matrix + np.array(((0, 0, self.dx), (0, 0, self.dy))) * plate.scale
         moved = cv2.warpAffine(
             plane, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=outside
         )
@@ -53,10 +53,10 @@ class Surface:
         width, height = plate.size_wh
         grain = random.standard_normal((2 * height, 2 * width), np.float32)
         strokes = cv2.GaussianBlur(grain, (0, 0), sigmaX=14 * plate.scale, sigmaY=0.55)
-        self._brushed = strokes / strokes.std()
+        self._brushed: Plane = (strokes / strokes.std()).astype(np.float32)
         same_for_all = np.random.default_rng(_BENCH_SEED)
         rough = cv2.GaussianBlur(same_for_all.standard_normal((height, width), np.float32), (0, 0), 1.4 * plate.scale)
-        self._rough = rough / rough.std()
+        self._rough: Plane = (rough / rough.std()).astype(np.float32)
         self._size_wh = plate.size_wh
 
     def metal(self, random: np.random.Generator) -> Plane:
@@ -64,12 +64,13 @@ class Surface:
         width, height = self._size_wh
         x, y = int(random.integers(width)), int(random.integers(height))
         depth = np.float32(random.uniform(0.014, 0.022))
-        cut = np.multiply(self._brushed[y : y + height, x : x + width], depth)
-        return np.add(cut, np.float32(_METAL), out=cut)
+        cut: Plane = self._brushed[y : y + height, x : x + width] * depth + np.float32(_METAL)
+        return cut
 
     def bench(self) -> Plane:
         """Return the reflectance of the fixture, (H, W) float32, always the same."""
-        return np.float32(_BENCH) + np.float32(0.012) * self._rough
+        bench: Plane = np.float32(_BENCH) + np.float32(0.012) * self._rough
+        return bench
 
 
 def reflectance(drawing: Drawing, plate: Plate, surface: Surface, pose: Pose, random: np.random.Generator) -> Plane:
@@ -82,7 +83,8 @@ def reflectance(drawing: Drawing, plate: Plate, surface: Surface, pose: Pose, ra
     face += (_FLOOR - face) * holes
     covered = pose.move(body, plate)
     bench = surface.bench()
-    return bench + (pose.move(face, plate) - bench) * covered
+    bench += (pose.move(face, plate) - bench) * covered
+    return bench
 
 
 def _relief(height: Plane, random: np.random.Generator) -> Plane:
@@ -95,27 +97,26 @@ def _relief(height: Plane, random: np.random.Generator) -> Plane:
 
 
 def expose(
-    scene: Plane, defect: Defect | None, plate: Plate, pose: Pose, channels: int, random: np.random.Generator
+    scene: Plane, defect: Defect | None, pose: Pose, view: tuple[Plate, int], random: np.random.Generator
 ) -> npt.NDArray[np.uint8]:
-    """Light the scene and take the picture.
+    """Light the scene and take the picture; `view` is the plate and the number of channels.
 
     Returns:
         Frame, (H, W, C) uint8, C-contiguous, C = 1 (grey), 3 (BGR) or 4 (BGRx), newly allocated.
     """
+    plate, channels = view
     lit = scene * _light(plate, random)
     colours = _colour_temperature(random) if channels > 1 else np.ones(1)
     sigma = random.uniform(0.35, 0.8) * max(plate.scale, 0.5)
-    gain = pose.move(defect.gain, plate, outside=1.0) if defect is not None and defect.gain is not None else None
-    planes = []
+    frame = np.full((*scene.shape, channels), 255, np.uint8)
+    gain = None if defect is None or defect.gain is None else pose.move(defect.gain, plate, outside=1.0)
     for place, colour in enumerate(colours):
         plane = lit * np.float32(colour)
         if gain is not None and defect is not None:
             # Brown takes more from blue (0) than from red (2).
             plane *= gain ** np.float32(1 + defect.tint * (1 - place)) if channels > 1 else gain
-        plane = cv2.GaussianBlur(plane, (0, 0), sigma)
-        planes.append(_sense(plane, random))
-    planes += [np.full_like(planes[0], 255)] * (channels == 4)  # noqa: PLR2004 - BGRx
-    return np.ascontiguousarray(cv2.merge(planes)).reshape(*scene.shape, channels)
+        frame[:, :, place] = _sense(np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma), np.float32), random)
+    return frame
 
 
 def _light(plate: Plate, random: np.random.Generator) -> Plane:
@@ -125,7 +126,8 @@ def _light(plate: Plate, random: np.random.Generator) -> Plane:
     x = np.linspace(-1, 1, width, dtype=np.float32)
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, np.newaxis]
     fall_off = np.float32(random.uniform(0.05, 0.09)) * (x * x + y * y)
-    return np.float32(level) * (1 + np.float32(tilt_x) * x + np.float32(tilt_y) * y - fall_off)
+    light: Plane = np.float32(level) * (1 + np.float32(tilt_x) * x + np.float32(tilt_y) * y - fall_off)
+    return light
 
 
 def _colour_temperature(random: np.random.Generator) -> npt.NDArray[np.float64]:

@@ -75,7 +75,7 @@ class SyntheticPart:
         drawing, pose, defect, truth = self._part(index)
         random = np.random.default_rng((self._seed, _IMAGE, index))
         scene = reflectance(defect.drawing if defect else drawing, self._plate, self._surface, pose, random)
-        frame = expose(scene, defect, self._plate, pose, self._channels, random)
+        frame = expose(scene, defect, pose, (self._plate, self._channels), random)
         return Scene(truth.label, truth.mask, truth.strength, frame)
 
     def truth(self, index: int) -> Truth:

@@ -1,0 +1,36 @@
+"""A GStreamer pipeline as a camera, for CSI and GigE Vision cameras. The wheels of OpenCV have no GStreamer."""
+
+from __future__ import annotations
+
+import re
+
+from edge_agent.camera.opencv import GSTREAMER, OpenCvCamera, has_gstreamer
+from edge_agent.camera.uri import CameraUri
+from engines.errors import ConfigError
+
+_SINK = "appsink drop=1 max-buffers=1 sync=false"
+
+
+class GStreamerCamera(OpenCvCamera):
+    """Delivers what `gst://PIPELINE` ends in; the pipeline may be percent-encoded, and needs an appsink at its end."""
+
+    fix = "Try the pipeline with gst-launch-1.0 (fakesink for appsink) and as the same user."
+
+    def __init__(self, uri: CameraUri) -> None:
+        super().__init__(uri)
+        if not re.search(r"!\s*appsink\b[^!]*$", uri.target):
+            raise ConfigError(
+                f"Camera {uri}: the pipeline does not end in an appsink.", fix=f"Append ' ! {_SINK}' to it."
+            )
+
+    def open(self, skip: int = 0) -> None:
+        if not has_gstreamer():
+            raise ConfigError(
+                "This OpenCV has no GStreamer, which gst:// needs; the wheels of PyPI never have it.",
+                fix="Use the system's OpenCV: `apt install python3-opencv` on Debian, JetPack's own on a Jetson, and a "
+                "virtual environment made with --system-site-packages and without opencv-python-headless.",
+            )
+        super().open(skip)
+
+    def _connect(self) -> None:
+        self._open_capture(self._uri.target, GSTREAMER)
