@@ -66,7 +66,7 @@ def fit(engine: RecipeEngine, images: Path, wish: FitWish) -> ThresholdRevision:
     location, scale = moments.location_and_scale()
 
     min_area = _min_area_map_px(engine, wish.min_area_px)
-    draft = ThresholdRevision(location, engine.never_inspect_padding(scale), _draft(engine, min_area))
+    draft = ThresholdRevision(location, scale, _draft(engine, min_area))
     scores: dict[str, float] = {}
     group_scores: dict[str, float] = defaultdict(lambda: float("-inf"))
     for frame in track([f for f in frames if f.use == "factor"], label="factor"):

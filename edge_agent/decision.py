@@ -62,10 +62,11 @@ def z_map(anomaly_maps: Maps, thresholds: ThresholdRevision) -> ZMap:
             reason="engine_error",
             fix="They must match: fit the thresholds with the engine that runs.",
         )
-    # A sum is NaN or infinite when any element is, and needs no temporary of the maps' size.
-    if not np.isfinite(anomaly_maps.sum(dtype=np.float64)):
+    if not np.isfinite(anomaly_maps).all():
         raise NonFiniteErrorMapError(
-            "the anomaly maps hold NaN or infinity.", reason="non_finite", fix="Run `edge-engines verify` on the recipe."
+            "the anomaly maps hold NaN or infinity.",
+            reason="non_finite",
+            fix="Run `edge-engines verify` on the recipe.",
         )
     z: ZMap = np.einsum("khw,khw->hw", anomaly_maps, thresholds.gain)
     z -= thresholds.offset

@@ -17,6 +17,7 @@ REASONS = {
     "unreadable_frame": "the frame could not be decoded",
     "frame_size": "the frame has another size than the recipe's",
     "torn_frame": "the frame changed while it was inspected",
+    "stale_frame": "the frame is older than its trigger",
     "frozen_frame": "the camera repeats the same frame",
     "black_frame": "the frame is darker than any good one",
     "blown_out_frame": "the frame is brighter or flatter than any good one",

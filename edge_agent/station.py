@@ -90,7 +90,7 @@ class MqttPart(StrictModel):
 class Station(StrictModel):
     """The content of a station file."""
 
-    schema_: Annotated[Literal[1], Field(alias="schema")]
+    schema_: Literal[1] = Field(alias="schema")
     site: Name
     station: Name
     recipe: Annotated[Path, Field(strict=False)]

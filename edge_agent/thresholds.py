@@ -48,7 +48,7 @@ class FrameLimits(StrictModel):
 class Calibration(StrictModel):
     """The content of `calibration.yaml`."""
 
-    schema_: Annotated[Literal[1], Field(alias="schema")]
+    schema_: Literal[1] = Field(alias="schema")
     revision: Annotated[str, Field(pattern=r"^r\d{4,}$")]
     created: str
     made_by: str
@@ -89,7 +89,7 @@ class ThresholdRevision:
     @cached_property
     def offset(self) -> npt.NDArray[np.float32]:
         """Sum over the maps of location / scale, (h, w) float32."""
-        return (self.location * self.gain).sum(axis=0, dtype=np.float32)
+        return np.asarray((self.location * self.gain).sum(axis=0), np.float32)
 
     @cached_property
     def ignored(self) -> npt.NDArray[np.bool_]:
@@ -129,7 +129,9 @@ def load_thresholds(recipe_folder: Path, *, name: str | None = None) -> Threshol
     return ThresholdRevision(location, scale, calibration)
 
 
-def check_fits_model(thresholds: ThresholdRevision, *, model: str, model_sha256: str, maps_shape: tuple[int, ...]) -> None:
+def check_fits_model(
+    thresholds: ThresholdRevision, *, model: str, model_sha256: str, maps_shape: tuple[int, ...]
+) -> None:
     """Refuse thresholds that were fitted on another model file.
 
     Raises:
@@ -149,7 +151,9 @@ def check_fits_model(thresholds: ThresholdRevision, *, model: str, model_sha256:
         )
 
 
-def save_thresholds(recipe_folder: Path, thresholds: ThresholdRevision, *, images_csv: str, versions: dict[str, str]) -> Path:
+def save_thresholds(
+    recipe_folder: Path, thresholds: ThresholdRevision, *, images_csv: str, versions: dict[str, str]
+) -> Path:
     """Write a new revision; it is not in force until `activate`.
 
     Args:

@@ -31,7 +31,7 @@ class Stored:
 
 
 class VerdictWriter:
-    """Writes every verdict of one start of the agent; used by one thread."""
+    """Writes every verdict of one start of the agent; used by the inspection thread."""
 
     def __init__(self, outbox: Outbox, live: LiveRecipe, station: Station, *, is_simulated: bool) -> None:
         self.boot_id = new_boot_id()
@@ -70,6 +70,11 @@ class VerdictWriter:
         )
         judgement.stage_ns["enqueue"] = time.monotonic_ns() - began
         return Stored(inspection, mask, is_late=not stored)
+
+    def unstored(self, reason: str, part: OpenTrigger) -> bytes:
+        """Return an INVALID verdict for a part that the outbox cannot take; for any thread."""
+        inspection = self._inspection(Judgement(reason=reason), None, part, time.monotonic_ns())
+        return encode_verdict(inspection, None, self.topics).payload
 
     def _inspection(
         self,

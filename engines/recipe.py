@@ -54,7 +54,7 @@ class Training(StrictModel):
 class Recipe(StrictModel):
     """The content of `recipe.yaml`."""
 
-    schema_: Annotated[Literal[1], Field(alias="schema")]
+    schema_: Literal[1] = Field(alias="schema")
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     revision: Positive
     created: str

@@ -50,6 +50,10 @@ def parse_yaml(text: str, model: type[Model], *, name: str, error: type[ConfigEr
     lines: dict[KeyPath, int] = {}
     mistakes: list[Mistake] = []
     try:
+        aliases = [event for event in yaml.parse(text, Loader=yaml.SafeLoader) if isinstance(event, yaml.AliasEvent)]
+        if aliases:
+            # An alias can contain itself, or grow a file of a line to gigabytes.
+            raise error(f"{name}:{_line(aliases[0])}: aliases such as *{aliases[0].anchor} are not used here.", fix="Write it out.")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as problem:
@@ -73,6 +77,10 @@ def parse_yaml(text: str, model: type[Model], *, name: str, error: type[ConfigEr
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
         raise error(f"{name} has {count}:\n{listed}\n", fix="Correct every line named above and try again.")
     return checked
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 def _note_lines(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], mistakes: list[Mistake]) -> None:

@@ -1,0 +1,365 @@
+"""READ FIRST. The agent from start to end: one inspection thread (this one), fed by the camera process and by MQTT.
+
+    trigger -> journal -> capture into the ring -> engine reads the slot -> decision -> outbox -> MQTT -> PLC
+
+Whatever is uncertain on this way ends as INVALID; nothing on it ends as PASS but a decision on a fresh, whole frame.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import select
+import signal
+import time
+from contextlib import ExitStack
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from edge_agent import __version__
+from edge_agent.broker import EmbeddedBroker
+from edge_agent.camera.client import CameraProcess
+from edge_agent.camera.messages import BadFrame, CameraEvent, CameraLost, CameraOpened, FrameCaptured, FramesEnded
+from edge_agent.link import MqttLink
+from edge_agent.live_recipe import open_live_recipe
+from edge_agent.messages import State, encode_state
+from edge_agent.mqtt import BrokerAddress
+from edge_agent.outbox import OpenTrigger, Outbox
+from edge_agent.part_intake import PartIntake
+from edge_agent.pipeline import Judgement, Pipeline
+from edge_agent.publisher import OutboxPublisher
+from edge_agent.ring import FrameRing
+from edge_agent.station import Station, resolve_secret
+from edge_agent.verdict_writer import VerdictWriter
+from engines.errors import ConfigError, EngineError, OutboxError, PublishError
+
+if TYPE_CHECKING:
+    from engines.errors import AgentError
+
+log = logging.getLogger(__name__)
+
+SLOTS = 4
+TEST_PIECE_EVERY_S = 600.0
+_WAIT_S = 0.25
+_FLUSH_S = 1.0
+
+
+class Agent:
+    """One station. Everything is made in `__init__`, in the order in which the parts depend on each other."""
+
+    def __init__(self, station: Station, resources: ExitStack) -> None:
+        """Open everything that can be opened without waiting for the camera or the broker.
+
+        Args:
+            station: The station file.
+            resources: Closes what was opened, in reverse order.
+
+        Raises:
+            ConfigError: Station file, recipe or thresholds cannot be used.
+            DeviceError: The engine cannot be loaded, or the outbox cannot be opened.
+        """
+        self.station = station
+        _lock_state_dir(station, resources)
+        self._outbox = Outbox(station.state_dir / "outbox.db", dedupe_window_s=station.trigger.dedupe_window_s)
+        resources.callback(self._outbox.close)
+        self._live = open_live_recipe(station.recipe, station.engine)
+        resources.callback(self._live.close)
+        ring = FrameRing.create(self._live.recipe.frame_shape, SLOTS)
+        resources.callback(ring.close)
+        self._pipeline = Pipeline(self._live, ring)
+        self._camera = CameraProcess(station.camera.uri, ring)
+        resources.callback(self._camera.close)
+        self._writer = VerdictWriter(self._outbox, self._live, station, is_simulated=True)
+        self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        resources.callback(os.close, self._wake_reader)
+        resources.callback(os.close, self._wake_writer)
+        self._intake = PartIntake(
+            self._outbox, wake=self._wake, resend=self._wake_publisher, refuse=self._answer_outbox_failure
+        )
+        self._link, self._publisher = self._connect(resources)
+
+        self._stopping = False
+        self._busy_slots: dict[int, int] = {}
+        self._faults: dict[str, str] = {}
+        self._waiting_for = "camera_opening"
+        self._state: State = "preoperational"
+        self._last_state = b""
+        self._next_test_piece_s = 0.0
+
+    def run(self) -> None:
+        """Inspect until `stop`."""
+        log.info("starting station=%s recipe=%s", self.station.station, self._live.recipe.name)
+        self._camera.start()
+        self._link.start()
+        self._publisher.start()
+        for part in self._outbox.open_triggers():
+            self._finish(Judgement(reason="restart", message="the agent restarted"), None, part)
+        while not self._stopping:
+            self._wait()
+            self._take_camera_events()
+            self._keep_ready()
+            if self.station.camera.mode == "free_run":
+                self._request_ahead()
+            while not self._stopping and (waiting := self._intake.next_part()):
+                self._inspect(*waiting)
+        self._shut_down()
+
+    def stop(self) -> None:
+        """End after the part in hand; safe in a signal handler and from any thread."""
+        self._stopping = True
+        self._wake()
+
+    def _connect(self, resources: ExitStack) -> tuple[MqttLink, OutboxPublisher]:
+        mqtt = self.station.mqtt
+        host, port = mqtt.address
+        if mqtt.embedded:
+            resources.enter_context(EmbeddedBroker(port))
+        broker = BrokerAddress(
+            host, port, mqtt.username, resolve_secret(mqtt.password), keepalive_s=mqtt.keepalive_s
+        )
+        link = MqttLink(
+            broker,
+            self._writer.topics,
+            self._writer.boot_id,
+            state=encode_state("preoperational", self._writer.boot_id),
+            on_trigger=self._intake.take,
+            on_ack=lambda payload: self._publisher.on_ack(payload),
+            on_live=lambda: self._publisher.on_live(),
+            on_published=lambda generation, mid: self._publisher.on_published(generation, mid),
+        )
+        publisher = OutboxPublisher(
+            self._outbox,
+            link,
+            self._writer.topics,
+            ack=mqtt.ack,
+            consumer=mqtt.consumer,
+            ack_timeout_s=mqtt.ack_timeout_s,
+        )
+        return link, publisher
+
+    # --- one part -----------------------------------------------------------------------------------------------
+
+    def _inspect(self, part: OpenTrigger, refused: str | None) -> None:
+        """Give a part its one verdict."""
+        reason = refused or self._reason_to_refuse(part)
+        if reason is not None:
+            self._finish(Judgement(reason=reason), None, part)
+            return
+        deadline_ns = part.trigger.received_ns + self._patience_ms(part) * 1_000_000
+        event = self._capture(part.trigger.received_ns, deadline_ns)
+        judgement = self._pipeline.judge(event) if event else Judgement(reason="no_frame")
+        if isinstance(event, FrameCaptured) and event.grab_began_ns < part.trigger.received_ns:
+            judgement = Judgement(reason="stale_frame")
+        elif time.monotonic_ns() > deadline_ns:
+            judgement = Judgement(reason="no_frame" if event is None else "deadline", stage_ns=judgement.stage_ns)
+        self._finish(judgement, event, part)
+
+    def _reason_to_refuse(self, part: OpenTrigger) -> str | None:
+        trigger = part.trigger
+        if trigger.recipe is not None and trigger.recipe != self._live.recipe.name:
+            return "wrong_recipe"
+        if trigger.expires_ms is not None and _age_ms(trigger.received_ns) >= trigger.expires_ms:
+            return "expired"
+        return None if self._state == "ready" else "not_ready"
+
+    def _patience_ms(self, part: OpenTrigger) -> int:
+        limits = (self.station.trigger.deadline_ms, part.trigger.expires_ms)
+        return min(limit for limit in limits if limit is not None)
+
+    def _capture(self, newer_than_ns: int, deadline_ns: int) -> FrameCaptured | BadFrame | None:
+        """Return the first frame that is newer than the trigger, None if the camera has none in time."""
+        free = next((slot for slot in range(SLOTS) if slot not in self._busy_slots.values()), None)
+        if free is None:
+            return None
+        request = self._camera.request(free, newer_than_ns)
+        self._busy_slots[request] = free
+        while (left_ns := deadline_ns - time.monotonic_ns()) > 0:
+            event = self._camera.next_event(left_ns / 1e9)
+            self._note(event)
+            match event:
+                case FrameCaptured() | BadFrame() if event.request == request:
+                    return event
+                case FramesEnded() if event.request == request:
+                    return None
+                case CameraLost() if request in event.requests:
+                    return None
+                case _:
+                    pass
+        return None
+
+    def _finish(self, judgement: Judgement, event: FrameCaptured | BadFrame | None, part: OpenTrigger | None) -> None:
+        """Store the verdict and have it sent; what cannot be stored is answered INVALID/outbox."""
+        try:
+            stored = self._writer.write(judgement, event, part)
+        except OutboxError as problem:
+            self._set_fault("outbox", problem)
+            if part is not None:
+                self._answer_outbox_failure(part, problem)
+            return
+        self._publisher.wake()
+        inspection = stored.inspection
+        log.log(
+            logging.WARNING if inspection.verdict == "INVALID" else logging.INFO,
+            "verdict=%s reasons=%s seq=%d meas_id=%s score=%s latency_ms=%.1f %s",
+            inspection.verdict,
+            ",".join(inspection.reasons) or "-",
+            inspection.seq,
+            part.trigger.meas_id if part else "-",
+            "-" if inspection.score is None else f"{inspection.score:.3f}",
+            inspection.latency_ms,
+            judgement.message,
+        )
+
+    def _answer_outbox_failure(self, part: OpenTrigger, problem: OutboxError) -> None:
+        """Tell the PLC at once, without a promise to tell it again. For any thread."""
+        self._set_fault("outbox", problem)
+        try:
+            self._link.publish(self._writer.topics.verdict, self._writer.unstored("outbox", part))
+        except PublishError:
+            log.warning("verdict=INVALID reasons=outbox meas_id=%s neither stored nor sent", part.trigger.meas_id)
+
+    # --- free run -----------------------------------------------------------------------------------------------
+
+    def _request_ahead(self) -> None:
+        """Keep every free slot asked for, so that capture and inspection overlap."""
+        if self._state != "executing":
+            return
+        for slot in set(range(SLOTS)) - set(self._busy_slots.values()):
+            self._busy_slots[self._camera.request(slot)] = slot
+
+    # --- camera, state and time ---------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        select.select([self._camera.fileno(), self._wake_reader], [], [], _WAIT_S)
+        try:
+            os.read(self._wake_reader, 4096)
+        except BlockingIOError:
+            pass
+
+    def _take_camera_events(self) -> None:
+        while (event := self._camera.next_event(0)) is not None:
+            self._note(event)
+            if self.station.camera.mode == "free_run" and isinstance(event, FrameCaptured | BadFrame):
+                self._finish(self._pipeline.judge(event), event, None)
+                return
+
+    def _note(self, event: CameraEvent | None) -> None:
+        match event:
+            case CameraOpened():
+                self._faults.pop("camera_lost", None)
+                self._waiting_for = ""
+                self._writer.is_simulated = event.is_simulated
+            case CameraLost():
+                for request in event.requests:
+                    self._busy_slots.pop(request, None)
+                self._set_fault("camera_lost", event.error)
+            case FramesEnded():
+                self._busy_slots.pop(event.request, None)
+                self._waiting_for = "frames_ended"
+            case FrameCaptured() | BadFrame():
+                self._busy_slots.pop(event.request, None)
+            case _:
+                pass
+
+    def _keep_ready(self) -> None:
+        """Run the test piece when it is due, forget faults that have passed, and say what state this is."""
+        if "outbox" in self._faults and self._outbox_works():
+            del self._faults["outbox"]
+            self._next_test_piece_s = 0.0
+        if "test_piece" not in self._faults and time.monotonic() >= self._next_test_piece_s:
+            self._next_test_piece_s = time.monotonic() + TEST_PIECE_EVERY_S
+            try:
+                self._live.run_test_piece()
+            except EngineError as problem:
+                self._set_fault("test_piece", problem)
+        self._say_state()
+
+    def _outbox_works(self) -> bool:
+        try:
+            self._outbox.probe()
+        except OutboxError:
+            return False
+        return True
+
+    def _say_state(self) -> None:
+        if self._faults:
+            self._state = "error"
+        elif self._waiting_for:
+            self._state = "initialized"
+        else:
+            self._state = "ready" if self.station.camera.mode == "triggered" else "executing"
+        reasons = [*self._faults, *([self._waiting_for] if self._waiting_for and not self._faults else [])]
+        weak = ["ack_broker"] if self.station.mqtt.ack == "broker" else []
+        state = encode_state(
+            self._state,
+            self._writer.boot_id,
+            degraded=bool(weak),
+            reasons=reasons + weak,
+            version=__version__,
+            recipe=self._live.recipe.name,
+            recipe_revision=self._live.recipe.revision,
+            threshold_rev=self._live.thresholds.name,
+        )
+        if state != self._last_state:
+            self._last_state = state
+            self._link.set_state(state)
+            log.info("state=%s reasons=%s", self._state, ",".join(reasons + weak) or "-")
+
+    def _set_fault(self, reason: str, problem: AgentError) -> None:
+        if self._faults.get(reason) != str(problem):
+            log.error("fault=%s %s", reason, problem)
+        self._faults[reason] = str(problem)
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._wake_writer, b"\0")
+        except BlockingIOError:
+            pass  # The pipe is full of wake-ups already.
+
+    def _wake_publisher(self) -> None:
+        self._publisher.wake()
+
+    def _shut_down(self) -> None:
+        """Answer what still waits, send what can be sent within a second, and say `stopped`."""
+        while waiting := self._intake.next_part():
+            self._finish(Judgement(reason="not_ready"), None, waiting[0])
+        self._publisher.flush(_FLUSH_S)
+        self._publisher.stop()
+        self._link.stop(encode_state("stopped", self._writer.boot_id))
+        log.info("stopped unacknowledged=%d", self._outbox.depth())
+
+
+def run_station(station: Station) -> None:
+    """Run a station until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: A person must change something first.
+        DeviceError: The engine or the outbox cannot be opened.
+    """
+    with ExitStack() as resources:
+        agent = Agent(station, resources)
+
+        def stop(_signal: int, _frame: FrameType | None) -> None:
+            agent.stop()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        agent.run()
+
+
+def _lock_state_dir(station: Station, resources: ExitStack) -> None:
+    """Keep a second agent away from the same outbox and the same MQTT client id."""
+    station.state_dir.mkdir(parents=True, exist_ok=True)
+    lock = resources.enter_context((station.state_dir / "lock").open("w"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as problem:
+        raise ConfigError(
+            f"another agent runs with the state directory {station.state_dir}.",
+            fix="Stop that one, or give each station its own state_dir.",
+        ) from problem
+
+
+def _age_ms(since_ns: int) -> float:
+    return (time.monotonic_ns() - since_ns) / 1e6

@@ -1,0 +1,76 @@
+"""Who may import whom, where vendor libraries live, and how large a file may grow."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("engines", "edge_agent", "calibrate")
+ALLOWED = {"engines": {"engines"}, "edge_agent": {"engines", "edge_agent"}, "calibrate": set(PACKAGES)}
+# Every file that may import a vendor library, and why it is that one.
+VENDORS = {
+    "torch": {
+        "engines/corruptions.py",
+        "engines/error_maps.py",
+        "engines/export.py",
+        "engines/graph.py",
+        "engines/losses.py",
+        "engines/network.py",
+        "engines/reduction.py",
+        "engines/training.py",
+        "engines/box_choice.py",
+        "engines/commands/train.py",
+    },
+    "onnxruntime": {"engines/runtime/onnxruntime_cpu.py", "engines/quantize.py", "engines/debug_graph.py"},
+    "paho": {"edge_agent/mqtt.py"},
+    "cv2": set(),
+    "tensorrt": set(),
+    "pycuda": set(),
+    "torch2trt": set(),
+}
+CEILING_LINES = 400
+
+
+def sources():
+    return [p for package in PACKAGES for p in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imported(path):
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    package = path.relative_to(ROOT).parts[0]
+    ours = {name.split(".")[0] for name in imported(path)} & set(PACKAGES)
+    assert ours <= ALLOWED[package]
+
+
+@pytest.mark.parametrize("vendor", [v for v in VENDORS if v != "cv2"])
+def test_vendor_libraries_are_imported_only_in_their_files(vendor):
+    users = {str(p.relative_to(ROOT)) for p in sources() if vendor in {n.split(".")[0] for n in imported(p)}}
+    assert users <= VENDORS[vendor]
+
+
+def test_relative_imports_are_not_used():
+    relative = [
+        str(path)
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert relative == []
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_stay_small_and_never_assert_at_run_time(path):
+    text = path.read_text()
+    assert text.count("\n") <= CEILING_LINES
+    assert not [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Assert)]
