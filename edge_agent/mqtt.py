@@ -275,9 +275,11 @@ class MqttClient:
     def _on_message(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         received_ns = time.monotonic_ns()
         try:
-            handler = next(h for f, h in self._handlers.items() if paho.topic_matches_sub(f, message.topic))
-            handler(Message(message.topic, bytes(message.payload), bool(message.retain), received_ns))
-        except (MessageError, StopIteration, UnicodeDecodeError) as error:
+            for topic_filter, handler in self._handlers.items():
+                if paho.topic_matches_sub(topic_filter, message.topic):
+                    handler(Message(message.topic, bytes(message.payload), bool(message.retain), received_ns))
+                    break
+        except (MessageError, UnicodeDecodeError) as error:
             log.warning("mqtt message refused error=%s", error)
         except Exception:
             log.exception("mqtt handler failed, message not acknowledged")
