@@ -21,7 +21,7 @@ from pathlib import Path
 
 from edge_agent.ids import kernel_boot_id
 from edge_agent.inspection import Trigger
-from edge_agent.outbox_file import open_database, translate_errors
+from edge_agent.outbox_file import SCHEMA_VERSION, open_database, translate_errors
 
 LONGEST_RESEND_S = 60.0
 _PRUNE_ROWS = 64
@@ -233,6 +233,15 @@ class Outbox:
     def depth(self) -> int:
         """Return how many verdicts are not acknowledged."""
         return self._depth
+
+    def probe(self) -> None:
+        """Write something that changes nothing, to the disk.
+
+        Raises:
+            OutboxError: The outbox cannot be written.
+        """
+        with self._transaction(durable=True) as database:
+            database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def close(self) -> None:
         """Close the file; what was committed stays."""

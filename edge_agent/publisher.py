@@ -19,6 +19,7 @@ AckMode = Literal["consumer", "broker"]
 _LIVE_BATCH = 16
 _BACKLOG_BATCH = 8
 _BEAT_S = 0.25
+_FLUSH_POLL_S = 0.005
 
 
 class Sent(Protocol):
@@ -91,6 +92,7 @@ class OutboxPublisher:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="outbox-publisher", daemon=True)
         self.beats = 0
+        self._idle_beat = 0
         self.sent = 0
         self.error: OutboxError | None = None
 
@@ -104,6 +106,16 @@ class OutboxPublisher:
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until everything that can be sent now was sent; return whether that came in time."""
+        deadline = self._clock() + timeout_s
+        # The pass that is under way may have looked before the last verdict was stored.
+        pass_after_next = self.beats + 2
+        while self._idle_beat < pass_after_next and self._thread.is_alive() and self._clock() < deadline:
+            self.wake()
+            time.sleep(_FLUSH_POLL_S)
+        return self._idle_beat >= pass_after_next
 
     def wake(self) -> None:
         """Say that a verdict was stored."""
@@ -162,6 +174,8 @@ class OutboxPublisher:
                     log.exception("outbox failed")
                 self.error, wait_s = error, _BEAT_S
             self.beats += 1
+            if wait_s >= _BEAT_S and not self._is_blocked:
+                self._idle_beat = self.beats
             self._wake.wait(wait_s)
             self._wake.clear()
 
