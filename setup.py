@@ -9,7 +9,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["edge_agent*", "calibrate*", "engines*"]),
-    package_data={"": ["*.json"]},
+    package_data={"": ["*.json", "*.html"]},
     install_requires=[
         "numpy>=1.22",
         "onnxruntime>=1.18",

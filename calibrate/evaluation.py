@@ -12,8 +12,8 @@ import numpy as np
 
 from calibrate.dataset import LabelledFrame, list_labelled, load_mask
 from calibrate.metrics import ImageResult, PixelMetrics, Values, image_metrics
-from calibrate.recipe_engine import RecipeEngine
-from edge_agent.decision import Decision, ZMap, decide, z_map
+from calibrate.recipe_engine import LoadedFrame, RecipeEngine
+from edge_agent.decision import NOT_INSPECTED, Decision, ZMap, decide, z_map
 from edge_agent.thresholds import ThresholdRevision, check_fits_model, load_thresholds
 from engines.command_line import track
 from engines.recipe import Recipe
@@ -40,11 +40,12 @@ def evaluate(engine: RecipeEngine, dataset: Path) -> tuple[dict[str, Any], list[
     thresholds = revision_in_force(engine)
     pixels, judged = PixelMetrics(), []
     for frame in track(list_labelled(dataset), label="evaluating"):
-        maps = engine.maps(engine.load(frame.path))
-        judged.append(Judged(frame, decide(maps, thresholds, roi_size_wh=engine.recipe.roi_size_wh)))
+        loaded = engine.load(frame.path)
+        maps, own = engine.maps(loaded.pixels), engine.thresholds_for(loaded, thresholds)
+        judged.append(Judged(frame, decide(maps, own, roi_size_wh=engine.recipe.roi_size_wh)))
         if frame.is_good or frame.mask_path is not None:
-            z = to_frame_pixels(z_map(maps, thresholds), engine.recipe)
-            pixels.add(z, load_mask(frame, z.shape))
+            z = to_original_pixels(z_map(maps, own), engine.recipe, loaded)
+            pixels.add(z, load_mask(frame, loaded.original_shape))
     results = [ImageResult(j.frame.is_good, j.decision.score, j.decision.verdict) for j in judged]
     promise = thresholds.calibration.promise
     figures: dict[str, Any] = {
@@ -77,13 +78,16 @@ def revision_in_force(engine: RecipeEngine) -> ThresholdRevision:
     return thresholds
 
 
-def to_frame_pixels(z: ZMap, recipe: Recipe) -> Values:
-    """Return z at the camera's resolution, (H, W) float32; what is never inspected has the lowest value."""
-    lowest = z[z > np.float32(-1e29)].min(initial=np.inf)
+def to_original_pixels(z: ZMap, recipe: Recipe, loaded: LoadedFrame) -> Values:
+    """Return z at the resolution of the image file, (H, W) float32; what is never inspected has the lowest value."""
+    lowest = z[z > NOT_INSPECTED].min(initial=np.inf)
     left, top, width, height = recipe.roi_xywh_px
     frame = np.full(recipe.frame_shape[:2], lowest, np.float32)
     frame[top : top + height, left : left + width] = cv2.resize(np.maximum(z, lowest), (width, height))
-    return frame
+    left, top, width, height = loaded.valid_xywh_px
+    shown = frame[top : top + height, left : left + width]
+    rows, columns = loaded.original_shape
+    return shown if shown.shape == loaded.original_shape else np.asarray(cv2.resize(shown, (columns, rows)), np.float32)
 
 
 def _by_label(judged: list[Judged]) -> dict[str, dict[str, int]]:

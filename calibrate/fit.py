@@ -60,9 +60,9 @@ def fit(engine: RecipeEngine, images: Path, wish: FitWish) -> ThresholdRevision:
     frames = _assign_uses(engine, images)
     moments, shown = RunningMoments(), []
     for frame in track([f for f in frames if f.use == "location"], label="location and scale"):
-        pixels = engine.load(frame.path)
-        shown.append(brightness_and_contrast(pixels))
-        moments.add(engine.maps(pixels))
+        loaded = engine.load(frame.path)
+        shown.append(brightness_and_contrast(loaded.pixels))
+        moments.add(engine.maps(loaded.pixels), engine.padding(loaded))
     location, scale = moments.location_and_scale()
 
     min_area = _min_area_map_px(engine, wish.min_area_px)
@@ -70,9 +70,10 @@ def fit(engine: RecipeEngine, images: Path, wish: FitWish) -> ThresholdRevision:
     scores: dict[str, float] = {}
     group_scores: dict[str, float] = defaultdict(lambda: float("-inf"))
     for frame in track([f for f in frames if f.use == "factor"], label="factor"):
-        pixels = engine.load(frame.path)
-        shown.append(brightness_and_contrast(pixels))
-        scores[frame.sha256] = score(z_map(engine.maps(pixels), draft), min_area)
+        loaded = engine.load(frame.path)
+        shown.append(brightness_and_contrast(loaded.pixels))
+        z = z_map(engine.maps(loaded.pixels), engine.thresholds_for(loaded, draft))
+        scores[frame.sha256] = score(z, min_area)
         group_scores[frame.group] = max(group_scores[frame.group], scores[frame.sha256])
 
     factor, promise = conformal_factor(

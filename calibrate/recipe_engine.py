@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+import cv2
 import numpy as np
 
+from edge_agent.inspection import Mask
+from edge_agent.thresholds import ThresholdRevision
+from engines.dataset import fit_frame
 from engines.errors import DatasetError, FrameError
-from engines.images import Frame, describe_size, read_image
+from engines.images import Frame, read_image
 from engines.recipe import MODEL_FILES, load_recipe
 from engines.runtime import Maps, open_runtime
+
+
+@dataclass(frozen=True)
+class LoadedFrame:
+    """A decoded image: (H, W, C) uint8 in the recipe's size, what of it is no padding, and its own (height, width)."""
+
+    pixels: Frame
+    valid_xywh_px: tuple[int, int, int, int]
+    original_shape: tuple[int, int]
 
 
 class RecipeEngine:
@@ -50,24 +65,40 @@ class RecipeEngine:
         except FrameError as problem:
             raise DatasetError(problem.problem, fix=problem.fix) from problem
 
-    def load(self, path: Path) -> Frame:
-        """Decode an image of the recipe's frame size.
-
-        Returns:
-            Frame, (H, W, C) uint8, newly allocated.
+    def load(self, path: Path) -> LoadedFrame:
+        """Decode an image and bring it to the recipe's frame size as training did.
 
         Raises:
-            DatasetError: The file is damaged, or has another size than the recipe's frames.
+            DatasetError: The file is damaged, or has another size than the recipe's frames and the recipe was not
+                trained with `--resize`.
         """
-        frame = self.read(path)
-        if frame.shape != self.recipe.frame_shape:
-            raise DatasetError(
-                f"{path} is {describe_size(frame.shape)}, but the recipe takes {describe_size(self.recipe.frame_shape)}.",
-                fix="Record it with the recipe's camera settings, or train with `--resize letterbox` or `stretch`.",
-            )
-        return frame
+        original = self.read(path)
+        try:
+            pixels, valid_xywh_px = fit_frame(original, self.recipe.frame_shape, self.recipe.resize)
+        except DatasetError as problem:
+            raise DatasetError(f"{path}: {problem.problem}", fix=problem.fix) from problem
+        return LoadedFrame(pixels, valid_xywh_px, (original.shape[0], original.shape[1]))
 
     def maps(self, frame: Frame) -> Maps:
         """Return the anomaly maps of a frame, (K, h, w) float32, valid until the next call."""
         self._slot[...] = frame
         return self.runtime.infer(0)
+
+    def padding(self, loaded: LoadedFrame) -> Mask | None:
+        """Return which map pixels show padding, (h, w) bool; None if none does."""
+        left, top, width, height = loaded.valid_xywh_px
+        if (height, width) == self.recipe.frame_shape[:2]:
+            return None
+        padding = np.ones(self.recipe.frame_shape[:2], np.uint8)
+        padding[top : top + height, left : left + width] = 0
+        x, y, roi_width, roi_height = self.recipe.roi_xywh_px
+        _, map_height, map_width = self.recipe.maps_shape
+        inside = padding[y : y + roi_height, x : x + roi_width]
+        return cv2.resize(inside, (map_width, map_height), interpolation=cv2.INTER_AREA).astype(bool)
+
+    def thresholds_for(self, loaded: LoadedFrame, thresholds: ThresholdRevision) -> ThresholdRevision:
+        """Return the thresholds with everything that this frame pads never inspected."""
+        padding = self.padding(loaded)
+        if padding is None:
+            return thresholds
+        return dataclasses.replace(thresholds, scale=np.where(padding, np.float32(np.inf), thresholds.scale))

@@ -13,17 +13,15 @@ import os
 import select
 import signal
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import FrameType
-from typing import TYPE_CHECKING
 
-from edge_agent import __version__
 from edge_agent.broker import EmbeddedBroker
 from edge_agent.camera.client import CameraProcess
 from edge_agent.camera.messages import BadFrame, CameraEvent, CameraLost, CameraOpened, FrameCaptured, FramesEnded
 from edge_agent.link import MqttLink
 from edge_agent.live_recipe import open_live_recipe
-from edge_agent.messages import State, encode_state
+from edge_agent.messages import encode_state
 from edge_agent.mqtt import BrokerAddress
 from edge_agent.outbox import OpenTrigger, Outbox
 from edge_agent.part_intake import PartIntake
@@ -31,11 +29,9 @@ from edge_agent.pipeline import Judgement, Pipeline
 from edge_agent.publisher import OutboxPublisher
 from edge_agent.ring import FrameRing
 from edge_agent.station import Station, resolve_secret
+from edge_agent.station_state import StationState
 from edge_agent.verdict_writer import VerdictWriter
 from engines.errors import ConfigError, EngineError, OutboxError, PublishError
-
-if TYPE_CHECKING:
-    from engines.errors import AgentError
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +67,7 @@ class Agent:
         self._camera = CameraProcess(station.camera.uri, ring)
         resources.callback(self._camera.close)
         self._writer = VerdictWriter(self._outbox, self._live, station, is_simulated=True)
+        self._state = StationState(station, self._live, self._writer.boot_id)
         self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         resources.callback(os.close, self._wake_reader)
         resources.callback(os.close, self._wake_writer)
@@ -81,10 +78,7 @@ class Agent:
 
         self._stopping = False
         self._busy_slots: dict[int, int] = {}
-        self._faults: dict[str, str] = {}
-        self._waiting_for = "camera_opening"
-        self._state: State = "preoperational"
-        self._last_state = b""
+        self._said_state = b""
         self._next_test_piece_s = 0.0
 
     def run(self) -> None:
@@ -115,18 +109,16 @@ class Agent:
         host, port = mqtt.address
         if mqtt.embedded:
             resources.enter_context(EmbeddedBroker(port))
-        broker = BrokerAddress(
-            host, port, mqtt.username, resolve_secret(mqtt.password), keepalive_s=mqtt.keepalive_s
-        )
+        broker = BrokerAddress(host, port, mqtt.username, resolve_secret(mqtt.password), keepalive_s=mqtt.keepalive_s)
         link = MqttLink(
             broker,
             self._writer.topics,
             self._writer.boot_id,
             state=encode_state("preoperational", self._writer.boot_id),
             on_trigger=self._intake.take,
-            on_ack=lambda payload: self._publisher.on_ack(payload),
-            on_live=lambda: self._publisher.on_live(),
-            on_published=lambda generation, mid: self._publisher.on_published(generation, mid),
+            on_ack=lambda payload: self._publisher.on_ack(payload),  # noqa: PLW0108 - made after the link
+            on_live=lambda: self._publisher.on_live(),  # noqa: PLW0108 - likewise
+            on_published=lambda *receipt: self._publisher.on_published(*receipt),  # noqa: PLW0108 - likewise
         )
         publisher = OutboxPublisher(
             self._outbox,
@@ -161,7 +153,7 @@ class Agent:
             return "wrong_recipe"
         if trigger.expires_ms is not None and _age_ms(trigger.received_ns) >= trigger.expires_ms:
             return "expired"
-        return None if self._state == "ready" else "not_ready"
+        return None if self._state.name == "ready" else "not_ready"
 
     def _patience_ms(self, part: OpenTrigger) -> int:
         limits = (self.station.trigger.deadline_ms, part.trigger.expires_ms)
@@ -193,7 +185,7 @@ class Agent:
         try:
             stored = self._writer.write(judgement, event, part)
         except OutboxError as problem:
-            self._set_fault("outbox", problem)
+            self._state.set_fault("outbox", problem)
             if part is not None:
                 self._answer_outbox_failure(part, problem)
             return
@@ -213,7 +205,7 @@ class Agent:
 
     def _answer_outbox_failure(self, part: OpenTrigger, problem: OutboxError) -> None:
         """Tell the PLC at once, without a promise to tell it again. For any thread."""
-        self._set_fault("outbox", problem)
+        self._state.set_fault("outbox", problem)
         try:
             self._link.publish(self._writer.topics.verdict, self._writer.unstored("outbox", part))
         except PublishError:
@@ -223,7 +215,7 @@ class Agent:
 
     def _request_ahead(self) -> None:
         """Keep every free slot asked for, so that capture and inspection overlap."""
-        if self._state != "executing":
+        if not self._state.is_inspecting:
             return
         for slot in set(range(SLOTS)) - set(self._busy_slots.values()):
             self._busy_slots[self._camera.request(slot)] = slot
@@ -232,10 +224,8 @@ class Agent:
 
     def _wait(self) -> None:
         select.select([self._camera.fileno(), self._wake_reader], [], [], _WAIT_S)
-        try:
+        with suppress(BlockingIOError):
             os.read(self._wake_reader, 4096)
-        except BlockingIOError:
-            pass
 
     def _take_camera_events(self) -> None:
         while (event := self._camera.next_event(0)) is not None:
@@ -247,16 +237,16 @@ class Agent:
     def _note(self, event: CameraEvent | None) -> None:
         match event:
             case CameraOpened():
-                self._faults.pop("camera_lost", None)
-                self._waiting_for = ""
+                self._state.clear_fault("camera_lost")
+                self._state.waiting_for = None
                 self._writer.is_simulated = event.is_simulated
             case CameraLost():
                 for request in event.requests:
                     self._busy_slots.pop(request, None)
-                self._set_fault("camera_lost", event.error)
+                self._state.set_fault("camera_lost", event.error)
             case FramesEnded():
                 self._busy_slots.pop(event.request, None)
-                self._waiting_for = "frames_ended"
+                self._state.waiting_for = "frames_ended"
             case FrameCaptured() | BadFrame():
                 self._busy_slots.pop(event.request, None)
             case _:
@@ -264,16 +254,19 @@ class Agent:
 
     def _keep_ready(self) -> None:
         """Run the test piece when it is due, forget faults that have passed, and say what state this is."""
-        if "outbox" in self._faults and self._outbox_works():
-            del self._faults["outbox"]
+        if self._state.has_fault("outbox") and self._outbox_works():
+            self._state.clear_fault("outbox")
             self._next_test_piece_s = 0.0
-        if "test_piece" not in self._faults and time.monotonic() >= self._next_test_piece_s:
+        if not self._state.has_fault("test_piece") and time.monotonic() >= self._next_test_piece_s:
             self._next_test_piece_s = time.monotonic() + TEST_PIECE_EVERY_S
             try:
                 self._live.run_test_piece()
             except EngineError as problem:
-                self._set_fault("test_piece", problem)
-        self._say_state()
+                self._state.set_fault("test_piece", problem)
+        state = self._state.message()
+        if state != self._said_state:
+            self._said_state = state
+            self._link.set_state(state)
 
     def _outbox_works(self) -> bool:
         try:
@@ -282,40 +275,10 @@ class Agent:
             return False
         return True
 
-    def _say_state(self) -> None:
-        if self._faults:
-            self._state = "error"
-        elif self._waiting_for:
-            self._state = "initialized"
-        else:
-            self._state = "ready" if self.station.camera.mode == "triggered" else "executing"
-        reasons = [*self._faults, *([self._waiting_for] if self._waiting_for and not self._faults else [])]
-        weak = ["ack_broker"] if self.station.mqtt.ack == "broker" else []
-        state = encode_state(
-            self._state,
-            self._writer.boot_id,
-            degraded=bool(weak),
-            reasons=reasons + weak,
-            version=__version__,
-            recipe=self._live.recipe.name,
-            recipe_revision=self._live.recipe.revision,
-            threshold_rev=self._live.thresholds.name,
-        )
-        if state != self._last_state:
-            self._last_state = state
-            self._link.set_state(state)
-            log.info("state=%s reasons=%s", self._state, ",".join(reasons + weak) or "-")
-
-    def _set_fault(self, reason: str, problem: AgentError) -> None:
-        if self._faults.get(reason) != str(problem):
-            log.error("fault=%s %s", reason, problem)
-        self._faults[reason] = str(problem)
-
     def _wake(self) -> None:
-        try:
+        # A pipe that is full holds wake-ups enough.
+        with suppress(BlockingIOError):
             os.write(self._wake_writer, b"\0")
-        except BlockingIOError:
-            pass  # The pipe is full of wake-ups already.
 
     def _wake_publisher(self) -> None:
         self._publisher.wake()

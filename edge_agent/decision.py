@@ -21,7 +21,7 @@ ZMap = npt.NDArray[np.float32]
 
 SCORE_TOLERANCE = 1e-3
 _LEFT, _TOP, _WIDTH, _HEIGHT, _AREA = range(5)
-_NOT_INSPECTED = np.float32(-1e30)
+NOT_INSPECTED = np.float32(-1e30)
 
 
 class ShapeMismatchError(FrameError):
@@ -70,7 +70,7 @@ def z_map(anomaly_maps: Maps, thresholds: ThresholdRevision) -> ZMap:
         )
     z: ZMap = np.einsum("khw,khw->hw", anomaly_maps, thresholds.gain)
     z -= thresholds.offset
-    z[thresholds.ignored] = _NOT_INSPECTED
+    z[thresholds.ignored] = NOT_INSPECTED
     return z
 
 

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.errors import RecipeError
 from engines.export import RECONSTRUCTION
+from engines.images import Frame
+from engines.runtime.onnxruntime_cpu import session_options
 
 OUTPUT = "reconstruction"
 
@@ -48,6 +51,25 @@ def with_reconstruction(model_path: Path) -> bytes:
     onnx.checker.check_model(model)
     content: bytes = model.SerializeToString()
     return content
+
+
+class Reconstructor:
+    """The debug engine, loaded: what the autoencoder made of a frame."""
+
+    def __init__(self, model_path: Path, *, threads: int) -> None:
+        """Load the model with its second output.
+
+        Raises:
+            RecipeError: The file is not an inspection graph.
+        """
+        self._session = ort.InferenceSession(
+            with_reconstruction(model_path), session_options(threads), providers=["CPUExecutionProvider"]
+        )
+
+    def reconstruct(self, frame: Frame) -> Frame:
+        """Return the reconstruction of a frame (H, W, C), at model resolution: (h, w, C') uint8, newly allocated."""
+        (picture,) = self._session.run([OUTPUT], {"frame": frame[np.newaxis]})
+        return np.asarray(picture[0], np.uint8)
 
 
 def _foreign(path: Path) -> RecipeError:

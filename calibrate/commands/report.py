@@ -1,0 +1,38 @@
+"""`edge-calibrate report`: verdicts against the truth, with pictures."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from calibrate.evaluation import evaluate
+from calibrate.recipe_engine import RecipeEngine
+from calibrate.report import confusion, read_verdicts, write_report
+from calibrate.tables import print_figures
+
+HELP = "compare the verdicts that a PLC received with the truth, and write a page with pictures"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, help="recipe folder")
+    parser.add_argument("dataset", type=Path, help="labelled data set; the agent ran on its folder test")
+    parser.add_argument("--verdicts", type=Path, required=True, metavar="FILE", help="from `edge-agent watch --json`")
+    parser.add_argument("--html", type=Path, required=True, metavar="FILE", help="page to write")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="write the clearest reject as one picture, too")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    verdicts = read_verdicts(arguments.verdicts, arguments.dataset)
+    with RecipeEngine(arguments.recipe) as engine:
+        figures, _ = evaluate(engine, arguments.dataset)
+        write_report(engine, verdicts, figures, arguments.html, arguments.picture)
+    print_figures(figures)
+    table = Table("truth", "PASS", "FAIL", "INVALID", title="Verdicts at the PLC against the truth")
+    for label, row in sorted(confusion(verdicts).items()):
+        table.add_row(label, *(str(count) for count in row.values()))
+    Console().print(table)
+    print(f"Report with pictures: {arguments.html}")
+    return 0

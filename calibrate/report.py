@@ -1,0 +1,189 @@
+"""One page that shows what the station decided and why; it needs no network and no other file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from calibrate.dataset import LabelledFrame, list_labelled, load_mask
+from calibrate.evaluation import revision_in_force, to_original_pixels
+from calibrate.fit import describe
+from calibrate.pictures import colour, data_uri, heat, outlined, png, resized
+from calibrate.recipe_engine import RecipeEngine
+from edge_agent.decision import z_map
+from edge_agent.inspection import Mask
+from edge_agent.masks import decode_rle
+from engines.debug_graph import Reconstructor
+from engines.errors import DatasetError
+from engines.files import replace_file
+from engines.images import Frame, list_images
+from engines.recipe import MODEL_FILES
+
+PANEL_PX = 240
+TITLES = ("frame", "reconstruction", "anomaly map", "mask")
+_PAGE = Path(__file__).with_name("report.html")
+
+
+@dataclass(frozen=True)
+class PartVerdict:
+    """One frame's truth beside what the PLC received about it."""
+
+    frame: LabelledFrame
+    verdict: str
+    score: float | None
+    message: dict[str, Any]
+
+    @property
+    def is_wrong(self) -> bool:
+        return (self.verdict == "PASS") != self.frame.is_good
+
+    @property
+    def outcome(self) -> str:
+        """What happened, in words."""
+        if self.verdict == "INVALID":
+            return f"INVALID: {', '.join(self.message['reasons'])}"
+        if self.frame.is_good:
+            return "good, passed" if self.verdict == "PASS" else "good, but rejected"
+        return "defective, rejected" if self.verdict == "FAIL" else "defective, but passed"
+
+
+def read_verdicts(path: Path, dataset: Path) -> list[PartVerdict]:
+    """Join what `edge-agent watch --json` wrote with the frames of the folder camera that the agent ran on.
+
+    The folder camera delivers the images below `DATASET/test` in the order of their paths, so the verdict's
+    `frame_seq` is the index of its file.
+
+    Raises:
+        DatasetError: A line is damaged, or a verdict is about a frame that the data set does not have.
+    """
+    frames = {frame.path: frame for frame in list_labelled(dataset)}
+    files = list_images(dataset / "test", recursive=True)
+    verdicts = []
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            message = json.loads(text)["verdict"]
+            if message is None or message["frame_seq"] is None:
+                continue
+            frame = frames[files[message["frame_seq"]]]
+            verdicts.append(PartVerdict(frame, message["verdict"], message["score"], message))
+        except (ValueError, KeyError, IndexError, TypeError) as problem:
+            raise DatasetError(
+                f"{path}:{number} is not a verdict on a frame of {dataset}/test.",
+                fix="Give the file that `edge-agent watch --json` wrote while the agent ran on this folder.",
+            ) from problem
+    return verdicts
+
+
+def confusion(verdicts: Sequence[PartVerdict]) -> dict[str, dict[str, int]]:
+    """Return how often each label got each verdict."""
+    counts: dict[str, dict[str, int]] = {}
+    for item in verdicts:
+        row = counts.setdefault(item.frame.label, dict.fromkeys(("PASS", "FAIL", "INVALID"), 0))
+        row[item.verdict] += 1
+    return counts
+
+
+def write_report(
+    engine: RecipeEngine, verdicts: Sequence[PartVerdict], figures: dict[str, Any], page: Path, picture: Path | None
+) -> None:
+    """Write the page: promise, table, figures, and pictures of the most telling parts.
+
+    Args:
+        engine: The recipe that judged.
+        verdicts: What the PLC received.
+        figures: The evaluation's figures.
+        page: The HTML file.
+        picture: A PNG of the clearest reject, None for no such file.
+
+    Raises:
+        RecipeError: The model cannot show its reconstruction.
+    """
+    reconstructor = Reconstructor(engine.folder / MODEL_FILES[engine.model], threads=2)
+    shown = [(item, _panels(engine, reconstructor, item)) for item in most_telling(verdicts)]
+    content = Template(_PAGE.read_text(encoding="utf-8")).substitute(
+        name=escape(engine.recipe.name),
+        promise="".join(f"<p>{escape(line)}</p>" for line in describe(revision_in_force(engine))),
+        table="".join(_table_rows(confusion(verdicts))),
+        figures="".join(_figure_rows(figures)),
+        parts="".join(_part(item, panels) for item, panels in shown),
+    )
+    replace_file(page, content.encode())
+    rejects = [(item.score or 0, panels) for item, panels in shown if item.verdict == "FAIL" and not item.is_wrong]
+    if picture is not None and rejects:
+        replace_file(picture, png(max(rejects, key=lambda pair: pair[0])[1]))
+
+
+def most_telling(verdicts: Sequence[PartVerdict], limit: int = 24) -> list[PartVerdict]:
+    """Return false passes first, then false rejects, INVALID, and rejects and passes nearest to the limit."""
+
+    def rank(item: PartVerdict) -> tuple[int, float]:
+        kind = ("defective, but passed", "good, but rejected", "INVALID", "defective, rejected", "good, passed")
+        place = next(i for i, start in enumerate(kind) if item.outcome.startswith(start))
+        return place, abs((item.score or 0) - (item.message["limit"] or 0))
+
+    ranked = sorted(verdicts, key=rank)
+    wrong = [item for item in ranked if item.is_wrong or item.verdict == "INVALID"]
+    right = [item for item in ranked if item not in wrong]
+    spread = right[:: max(1, len(right) // max(1, limit // 2))]
+    return (wrong + spread)[:limit]
+
+
+def _panels(engine: RecipeEngine, reconstructor: Reconstructor, item: PartVerdict) -> list[Frame]:
+    loaded = engine.load(item.frame.path)
+    thresholds = revision_in_force(engine)
+    z = to_original_pixels(z_map(engine.maps(loaded.pixels), thresholds), engine.recipe, loaded)
+    truth = load_mask(item.frame, loaded.original_shape)
+    mask = _mask_of(item.message, engine, loaded.original_shape)
+    original = engine.read(item.frame.path)
+    pictures = (
+        colour(original),
+        colour(reconstructor.reconstruct(loaded.pixels)),
+        heat(z, thresholds.factor),
+        outlined(original, mask, truth),
+    )
+    height = resized(pictures[0], PANEL_PX).shape[0]
+    return [np.asarray(resized(picture, PANEL_PX)[:height]) for picture in pictures]
+
+
+def _mask_of(message: dict[str, Any], engine: RecipeEngine, shape: tuple[int, int]) -> Mask:
+    """Return the mask that the verdict carried, on the whole frame; empty where it went to a topic of its own."""
+    frame = np.zeros(shape, bool)
+    mask = message["mask"]
+    if mask is not None and mask["encoding"] == "coco_rle":
+        left, top, width, height = engine.recipe.roi_xywh_px
+        frame[top : top + height, left : left + width] = decode_rle(mask["data"].encode(), (width, height))
+    return frame
+
+
+def _table_rows(counts: dict[str, dict[str, int]]) -> Iterator[str]:
+    for label, row in sorted(counts.items()):
+        yield f"<tr><th>{escape(label)}</th>" + "".join(f"<td>{count or ''}</td>" for count in row.values()) + "</tr>"
+
+
+def _figure_rows(figures: dict[str, Any]) -> Iterator[str]:
+    for name, value in figures.items():
+        if value is None or isinstance(value, float | int):
+            shown = "-" if value is None else f"{value:.4g}"
+            yield f"<tr><th>{escape(name.replace('_', ' '))}</th><td>{shown}</td></tr>"
+
+
+def _part(item: PartVerdict, panels: list[Frame]) -> str:
+    score = "-" if item.score is None else f"{item.score:.2f}"
+    limit = item.message["limit"]
+    pictures = "".join(
+        f'<figure><img src="{data_uri(panel)}" alt="{title}"><figcaption>{title}</figcaption></figure>'
+        for title, panel in zip(TITLES, panels, strict=True)
+    )
+    kind = "wrong" if item.is_wrong else "right"
+    return (
+        f'<section class="{kind}"><h3>{escape(item.frame.label)}/{escape(item.frame.path.name)}: '
+        f"{escape(item.outcome)}</h3><p>score {score}, limit {limit:.2f}</p>"
+        f'<div class="panels">{pictures}</div></section>'
+    )

@@ -1,0 +1,119 @@
+"""`edge-agent doctor`: what this machine has, and what to do where it lacks something."""
+
+from __future__ import annotations
+
+import argparse
+import grp
+import os
+import platform
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata, util
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from edge_agent.station import load_station
+from edge_agent.verdict_writer import clock_is_synced
+from engines.command_line import write_json
+
+HELP = "say what this machine has: JetPack, TensorRT, GStreamer, groups, clock, broker"
+
+_BROKER_TIMEOUT_S = 2.0
+_REQUIRED = ("numpy", "onnxruntime", "paho-mqtt", "pydantic", "PyYAML")
+_MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: `missing` stops the agent, `note` only limits it."""
+
+    topic: str
+    level: Literal["ok", "note", "missing"]
+    text: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="station file, to look for its broker and folders")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings there")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    findings = [*_machine(), *_libraries(), *_permissions()]
+    if arguments.config:
+        findings += _station(arguments.config)
+    table = Table("", "what", "found")
+    for finding in findings:
+        table.add_row(_MARKS[finding.level], finding.topic, finding.text)
+    Console().print(table)
+    write_json(arguments.json, {"findings": [vars(finding) for finding in findings]})
+    return 69 if any(finding.level == "missing" for finding in findings) else 0
+
+
+def _machine() -> Iterator[Finding]:
+    yield Finding("machine", "ok", f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    release = Path("/etc/nv_tegra_release")
+    if release.is_file():
+        yield Finding("JetPack", "ok", release.read_text(encoding="utf-8").splitlines()[0].lstrip("# "))
+    else:
+        yield Finding("JetPack", "note", "this is no Jetson; the cpu runtime is used")
+    found = util.find_spec("tensorrt") is not None
+    text = "importable" if found else "not importable; on a Jetson make the venv with --system-site-packages"
+    yield Finding("TensorRT", "ok" if found else "note", text)
+    synced = clock_is_synced()
+    text = "follows a time server" if synced else "not synchronised: verdicts will say so; install chrony or timesyncd"
+    yield Finding("clock", "ok" if synced else "note", text)
+
+
+def _libraries() -> Iterator[Finding]:
+    for name in _REQUIRED:
+        try:
+            yield Finding(name, "ok", metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Finding(name, "missing", f"pip install {name}")
+    try:
+        import cv2
+    except ImportError as problem:
+        yield Finding("OpenCV", "missing", f"{problem}; use JetPack's, or pip install 'edge-agent[cv]'")
+        return
+    yield Finding("OpenCV", "ok", cv2.__version__)
+    built = any("GStreamer" in line and "YES" in line for line in cv2.getBuildInformation().splitlines())
+    text = "in OpenCV" if built else "not in this OpenCV: gst:// needs JetPack's or Debian's python3-opencv"
+    yield Finding("GStreamer", "ok" if built else "note", text)
+
+
+def _permissions() -> Iterator[Finding]:
+    mine = {grp.getgrgid(number).gr_name for number in os.getgroups() if _has_name(number)}
+    for name, purpose in (("video", "cameras"), ("render", "the GPU")):
+        inside = name in mine or os.geteuid() == 0
+        text = "member" if inside else f"not a member, needed for {purpose}: sudo usermod -aG {name} $USER"
+        yield Finding(f"group {name}", "ok" if inside else "note", text)
+
+
+def _has_name(number: int) -> bool:
+    try:
+        grp.getgrgid(number)
+    except KeyError:
+        return False
+    return True
+
+
+def _station(path: Path) -> Iterator[Finding]:
+    station = load_station(path)
+    yield Finding("station file", "ok", str(path))
+    for topic, folder in (("recipe", station.recipe), ("state_dir", station.state_dir)):
+        there = folder.is_dir()
+        yield Finding(topic, "ok" if there else "note", str(folder) if there else f"{folder} does not exist yet")
+    if station.mqtt.embedded:
+        yield Finding("broker", "ok", "embedded: the agent starts it")
+        return
+    host, port = station.mqtt.address
+    try:
+        socket.create_connection((host, port), timeout=_BROKER_TIMEOUT_S).close()
+    except OSError as problem:
+        yield Finding("broker", "note", f"{host}:{port} does not answer: {problem}")
+    else:
+        yield Finding("broker", "ok", f"{host}:{port} answers")

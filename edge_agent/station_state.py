@@ -1,0 +1,76 @@
+"""What state the station is in, and why: worked out from its faults and from what it waits for."""
+
+from __future__ import annotations
+
+import logging
+
+from edge_agent import __version__
+from edge_agent.live_recipe import LiveRecipe
+from edge_agent.messages import State, encode_state
+from edge_agent.station import Station
+from engines.errors import AgentError
+
+log = logging.getLogger(__name__)
+
+
+class StationState:
+    """Faults make the state `error`; what is waited for keeps it `initialized`; else the station inspects.
+
+    `set_fault` may be called from any thread, everything else by the inspection thread.
+    """
+
+    def __init__(self, station: Station, live: LiveRecipe, boot_id: str) -> None:
+        self._boot_id = boot_id
+        self._inspecting: State = "ready" if station.camera.mode == "triggered" else "executing"
+        self._weaknesses = ["ack_broker"] if station.mqtt.ack == "broker" else []
+        self._facts = {
+            "version": __version__,
+            "recipe": live.recipe.name,
+            "recipe_revision": live.recipe.revision,
+            "model_sha256": live.runtime.model_sha256[:12],
+            "threshold_rev": live.thresholds.name,
+        }
+        self._faults: dict[str, str] = {}
+        self._logged = ""
+        self.waiting_for: str | None = "camera_opening"
+
+    @property
+    def name(self) -> State:
+        """The state as the PLC sees it."""
+        if self._faults:
+            return "error"
+        return "initialized" if self.waiting_for else self._inspecting
+
+    @property
+    def is_inspecting(self) -> bool:
+        """Whether a part would be inspected now."""
+        return self.name == self._inspecting
+
+    def has_fault(self, reason: str) -> bool:
+        """Return whether this fault is present."""
+        return reason in self._faults
+
+    def set_fault(self, reason: str, problem: AgentError) -> None:
+        """Remember a fault until it is cleared; it is logged when it is new."""
+        if self._faults.get(reason) != str(problem):
+            log.error("fault=%s %s", reason, problem)
+        self._faults[reason] = str(problem)
+
+    def clear_fault(self, reason: str) -> None:
+        """Forget a fault that has passed."""
+        self._faults.pop(reason, None)
+
+    def message(self) -> bytes:
+        """Return the retained message of the `state` topic; a change is logged."""
+        reasons = list(self._faults) or ([self.waiting_for] if self.waiting_for else [])
+        shown = f"state={self.name} reasons={','.join(reasons + self._weaknesses) or '-'}"
+        if shown != self._logged:
+            self._logged = shown
+            log.info(shown)
+        return encode_state(
+            self.name,
+            self._boot_id,
+            degraded=bool(self._weaknesses),
+            reasons=reasons + self._weaknesses,
+            **self._facts,
+        )
