@@ -1,0 +1,66 @@
+import cv2
+import numpy as np
+import pytest
+
+from engines.corruptions import Corruptor
+from engines.images import read_image
+from engines.synthetic_defects import add_defect, draw_test_piece
+
+
+@pytest.fixture(scope="module")
+def pictures(good_frames_folder):
+    frames = [read_image(good_frames_folder / f"{index:03d}.png") for index in range(12)]
+    return np.stack([cv2.resize(frame, (64, 64)) for frame in frames])
+
+
+@pytest.mark.parametrize("rotates", [False, True])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_about_half_of_a_batch_stays_clean(pictures, rotates, channels):
+    corruptor = Corruptor(pictures[..., :channels], rotates=rotates)
+    corrupted, clean = corruptor.batch((3, 0), 200)
+    assert corrupted.shape == clean.shape == (200, 64, 64, channels)
+    assert corrupted.dtype == np.uint8
+    equal = np.mean([(a == b).all() for a, b in zip(corrupted, clean, strict=True)])
+    assert 0.4 < equal < 0.65
+
+
+def test_a_batch_depends_on_its_seed_alone(pictures):
+    corruptor = Corruptor(pictures, rotates=False)
+    first, other, again = (corruptor.batch(seed, 8)[0] for seed in ((1, 2), (1, 3), (1, 2)))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_good_frames_stay_as_they_are(pictures):
+    before = pictures.copy()
+    Corruptor(pictures, rotates=False).batch((0,), 50)
+    for seed in range(20):
+        add_defect(pictures[0], (seed,))
+    np.testing.assert_array_equal(pictures, before)
+
+
+def test_synthetic_defects_are_small_and_repeatable(pictures):
+    for seed in range(40):
+        defective = add_defect(pictures[0], (seed,))
+        np.testing.assert_array_equal(defective, add_defect(pictures[0], (seed,)))
+        assert defective.shape == pictures[0].shape
+    changed = [(add_defect(pictures[0], (seed,)) != pictures[0]).any(2).mean() for seed in range(40)]
+    assert 0 < np.median(changed) < 0.5
+
+
+def test_a_test_piece_lies_inside_the_region_and_cannot_be_overlooked():
+    frame = np.full((100, 200, 3), 128, np.uint8)
+    region = (60, 20, 100, 60)
+    pieces = [draw_test_piece(frame, region, which) for which in range(3)]
+    for piece in pieces:
+        rows, columns = np.nonzero((piece != frame).any(2))
+        assert rows.min() >= 20
+        assert rows.max() < 80
+        assert columns.min() >= 60
+        assert columns.max() < 160
+        assert np.abs(piece.astype(int) - 128).max() >= 127
+    assert (pieces[0] != pieces[1]).any()
+
+
+def test_a_grey_test_piece():
+    assert draw_test_piece(np.zeros((64, 64, 1), np.uint8), (0, 0, 64, 64), 0).max() == 255
