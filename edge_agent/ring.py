@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -52,6 +53,13 @@ class FrameRing:
             DeviceError: There is not enough memory.
         """
         _, _, size = _layout(frame_shape, slots)
+        available = _available_bytes()
+        # Asked first: the kernel would rather kill processes than refuse the last page.
+        if size > available:
+            raise DeviceError(
+                f"A ring of {slots} frames needs {size / 1e6:.0f} MB of memory, {available / 1e6:.0f} MB are available.",
+                fix="Free memory, or use fewer slots or a smaller frame.",
+            )
         fd = os.memfd_create("frame-ring", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.posix_fallocate(fd, 0, size)
@@ -61,8 +69,8 @@ class FrameRing:
         except OSError as problem:
             os.close(fd)
             raise DeviceError(
-                f"A ring of {slots} frames needs {size / 1e6:.0f} MB of memory: {problem.strerror}.",
-                fix="Free memory, or use fewer slots or a smaller frame.",
+                f"The memory for a ring of {slots} frames ({size / 1e6:.0f} MB) cannot be had: {problem.strerror}.",
+                fix="Raise the memory limit of the service, or use fewer slots or a smaller frame.",
             ) from problem
 
     @classmethod
@@ -148,6 +156,12 @@ def _layout(frame_shape: FrameShape, slots: int) -> tuple[int, int, int]:
     header = _pages(slots * np.dtype(np.uint64).itemsize)
     slot = _pages(height * width * channels)
     return header, slot, header + slots * slot
+
+
+def _available_bytes() -> int:
+    """Return what /proc/meminfo calls MemAvailable: free, or free as soon as somebody needs it."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
 
 
 def _pages(size: int) -> int:

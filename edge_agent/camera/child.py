@@ -75,11 +75,16 @@ class CameraChild:
     def receive(self) -> bytes | None:
         """Return the next message, empty when the process has ended, None when there is none yet."""
         try:
+            return self._receive()
+        except ConnectionResetError:
+            # It left requests unread. Linux reports that before the messages that it sent, and once.
+            return self._receive()
+
+    def _receive(self) -> bytes | None:
+        try:
             return self._socket.recv(LARGEST_BYTES)
         except BlockingIOError:
             return None
-        except ConnectionResetError:
-            return b""
 
     def end(self, grace_s: float) -> None:
         """End the process and wait for it; when this returns it never writes into the ring again.

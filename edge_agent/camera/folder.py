@@ -23,6 +23,7 @@ class FolderCamera:
     """
 
     is_simulated = True
+    queued_frames = 0
 
     def __init__(self, uri: CameraUri) -> None:
         uri.allow(_OPTIONS)

@@ -14,13 +14,19 @@ _SINK = "appsink drop=1 max-buffers=1 sync=false"
 class GStreamerCamera(OpenCvCamera):
     """Delivers what `gst://PIPELINE` ends in; the pipeline may be percent-encoded, and needs an appsink at its end."""
 
+    queued_frames = 1
     fix = "Try the pipeline with gst-launch-1.0 (fakesink for appsink) and as the same user."
 
     def __init__(self, uri: CameraUri) -> None:
         super().__init__(uri)
-        if not re.search(r"!\s*appsink\b[^!]*$", uri.target):
+        sink = re.search(r"!\s*appsink\b([^!]*)$", uri.target)
+        if sink is None:
             raise ConfigError(
                 f"Camera {uri}: the pipeline does not end in an appsink.", fix=f"Append ' ! {_SINK}' to it."
+            )
+        if not re.search(r"\bdrop=(1|true)\b", sink[1]) or not re.search(r"\bmax-buffers=1\b", sink[1]):
+            raise ConfigError(
+                f"Camera {uri}: the appsink queues frames that grow old.", fix=f"End the pipeline in ' ! {_SINK}'."
             )
 
     def open(self, skip: int = 0) -> None:

@@ -48,8 +48,8 @@ class CameraOpened:
 class FrameCaptured:
     """A frame lies in the slot; times are CLOCK_MONOTONIC.
 
-    `captured_ns` is the driver's time if it gives one, else when the grab ended. `seq` counts the frames since the
-    agent started, across restarts of the camera process.
+    `captured_ns` is the driver's time if it gives one, else when the grab ended; at `written_ns` the slot was whole.
+    `seq` counts the frames since the agent started, across restarts of the camera process.
     """
 
     request: int
@@ -57,6 +57,7 @@ class FrameCaptured:
     generation: int
     grab_began_ns: int
     captured_ns: int
+    written_ns: int
     source: str
     seq: int = -1
 

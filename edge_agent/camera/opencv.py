@@ -67,6 +67,7 @@ class OpenCvCamera:
 
     is_live = True
     is_simulated = False
+    queued_frames = 0
     has_driver_time = False
     fix = "Check the camera."
 

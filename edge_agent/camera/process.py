@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections import deque
+from dataclasses import dataclass
 
 from edge_agent.camera.messages import (
     LARGEST_BYTES,
@@ -33,15 +34,20 @@ from edge_agent.ring import FrameRing
 from engines.errors import AgentError, CameraError, DeviceError, FrameError
 
 _PR_SET_PDEATHSIG = 1
-# A grab that returns faster than this took its frame from the driver's queue: no camera is that fast.
-_BUFFERED_NS = 1_000_000
-# More buffers than any driver queues; after so many the frame is new, however fast it came.
-_MOST_BUFFERS = 8
 _LONGEST_TEXT = 4000
 
 
 class AgentGone(Exception):  # noqa: N818 - an end is no error
     """The agent closed its end of the socket."""
+
+
+@dataclass
+class _Waiting:
+    """A request that has no frame yet; `grabs` counts those that began after `newer_than_ns` and its arrival."""
+
+    capture: Capture
+    newer_than_ns: int
+    grabs: int = 0
 
 
 class CameraServer:
@@ -53,8 +59,7 @@ class CameraServer:
         self._ring = ring
         self._readable = select.poll()
         self._readable.register(agent, select.POLLIN)
-        self._pending: deque[tuple[Capture, int]] = deque()
-        self._drained = 0
+        self._pending: deque[_Waiting] = deque()
 
     def serve(self) -> None:
         """Answer requests until the agent goes away.
@@ -77,10 +82,9 @@ class CameraServer:
         if not self._has_message():
             self._source.prepare()
         self._receive()
-        capture, _ = self._pending[0]
         began_ns = time.monotonic_ns()
         info = self._source.grab()
-        self._deliver(capture, info, began_ns, time.monotonic_ns())
+        self._deliver(info, began_ns, time.monotonic_ns())
 
     def _serve_live(self) -> None:
         while self._has_message():
@@ -88,24 +92,21 @@ class CameraServer:
         began_ns = time.monotonic_ns()
         info = self._source.grab()
         ended_ns = time.monotonic_ns()
-        if not self._pending:
-            self._drained = 0
-            return
-        capture, arrived_ns = self._pending[0]
-        if self._is_fresh(max(arrived_ns, capture.newer_than_ns), began_ns, ended_ns, info.driver_ns):
-            self._drained = 0
-            self._deliver(capture, info, began_ns, ended_ns)
+        for waiting in self._pending:
+            waiting.grabs += began_ns >= waiting.newer_than_ns
+        if self._pending and self._is_fresh(self._pending[0], began_ns, info.driver_ns):
+            self._deliver(info, began_ns, ended_ns)
 
-    def _is_fresh(self, wanted_ns: int, began_ns: int, ended_ns: int, driver_ns: int | None) -> bool:
-        if driver_ns is not None:
-            return driver_ns >= wanted_ns
-        if began_ns < wanted_ns:
+    def _is_fresh(self, waiting: _Waiting, began_ns: int, driver_ns: int | None) -> bool:
+        if began_ns < waiting.newer_than_ns:
             return False
-        self._drained += 1
-        return ended_ns - began_ns >= _BUFFERED_NS or self._drained > _MOST_BUFFERS
+        if driver_ns is not None:
+            return driver_ns >= waiting.newer_than_ns
+        # Counted, not timed: a grab that took long may have been a full queue and a busy CPU.
+        return waiting.grabs > self._source.queued_frames
 
-    def _deliver(self, capture: Capture, info: FrameInfo, began_ns: int, ended_ns: int) -> None:
-        request, slot = capture.request, capture.slot
+    def _deliver(self, info: FrameInfo, began_ns: int, ended_ns: int) -> None:
+        request, slot = self._pending[0].capture.request, self._pending[0].capture.slot
         answer: FrameCaptured | BadFrame
         self._ring.begin_write(slot)
         try:
@@ -117,15 +118,15 @@ class CameraServer:
         else:
             self._ring.end_write(slot)
             generation, captured_ns = self._ring.generation(slot), info.driver_ns or ended_ns
-            answer = FrameCaptured(request, slot, generation, began_ns, captured_ns, info.source)
+            written_ns = time.monotonic_ns()
+            answer = FrameCaptured(request, slot, generation, began_ns, captured_ns, written_ns, info.source)
         self._pending.popleft()
         send(self._agent, encode(answer))
 
     def _answer_ended(self) -> None:
         if not self._pending:
             self._receive()
-        capture, _ = self._pending.popleft()
-        send(self._agent, encode(FramesEnded(capture.request)))
+        send(self._agent, encode(FramesEnded(self._pending.popleft().capture.request)))
 
     def _has_message(self) -> bool:
         return bool(self._readable.poll(0))
@@ -134,7 +135,7 @@ class CameraServer:
         message = receive(self._agent)
         if not isinstance(message, Capture) or not 0 <= message.slot < len(self._ring):
             raise DeviceError(f"The agent asked for {message}.", fix="Start both from the same installation.")
-        self._pending.append((message, time.monotonic_ns()))
+        self._pending.append(_Waiting(message, max(time.monotonic_ns(), message.newer_than_ns)))
 
 
 def send(agent: socket.socket, datagram: bytes) -> None:
@@ -159,6 +160,7 @@ def receive(agent: socket.socket) -> object:
     try:
         datagram = agent.recv(LARGEST_BYTES)
     except ConnectionResetError as problem:
+        # The agent left answers unread.
         raise AgentGone from problem
     if not datagram:
         raise AgentGone

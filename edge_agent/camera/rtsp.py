@@ -12,6 +12,8 @@ _OPEN_MS, _READ_MS = 10_000, 2_000
 class RtspCamera(OpenCvCamera):
     """Delivers an RTSP stream, `rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH`, passed on as it is."""
 
+    # What the network stack holds while a frame is decoded; nobody can ask it.
+    queued_frames = 4
     fix = "Check that the camera is on the network (ping), and that address, user and password are right."
 
     def _connect(self) -> None:

@@ -40,6 +40,13 @@ class CameraSource(Protocol):
         """Whether frames are lost while nobody takes them."""
 
     @property
+    def queued_frames(self) -> int:
+        """How many frames the driver may hold that were exposed before they are asked for; 0 if it is not live.
+
+        Where the driver tells no capture time, so many are thrown away before a frame counts as new.
+        """
+
+    @property
     def is_simulated(self) -> bool:
         """Whether the frames are not of the part that stands before the station now."""
 

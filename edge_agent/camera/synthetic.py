@@ -22,6 +22,7 @@ _OPTIONS = (
     "frames",
     "live",
     "fps",
+    "stamps",
     "fault",
     "fault_at",
     "fault_frames",
@@ -35,7 +36,7 @@ def synthetic_camera(uri: CameraUri) -> CameraSource:
     """Make the camera of `synthetic://plate?seed=1&defects=0.3&…`.
 
     Options: `size=WxH`, `channels`, `kinds=scratch,stain`, `frames` (how many there are), `live=true&fps=25` (a camera
-    that does not wait), and for trials of the agent `fault=NAME&fault_at=N&fault_frames=N` (see `faults.py`).
+    that does not wait; with `stamps=false` its driver tells no capture times), and for trials of the agent `fault=NAME&fault_at=N&fault_frames=N` (see `faults.py`).
 
     Raises:
         ConfigError: The URI is wrong.
@@ -45,11 +46,14 @@ def synthetic_camera(uri: CameraUri) -> CameraSource:
     faults = Faults.from_uri(uri)
     frames = uri.whole("frames", 0, low=0, high=10**12) or None
     is_live = uri.flag("live", default=False)
-    if "fps" in uri.options and not is_live:
-        raise uri.wrong("fps", "only paces a live camera: add live=true")
+    for name in ("fps", "stamps"):
+        if name in uri.options and not is_live:
+            raise uri.wrong(name, "only concerns a live camera: add live=true")
     # Slower than 1/s cannot be told from a camera that hangs.
     fps = uri.number("fps", 25.0, low=1.0, high=1000.0)
-    return LiveSyntheticCamera(part, faults, frames, fps) if is_live else SyntheticCamera(part, faults, frames)
+    if not is_live:
+        return SyntheticCamera(part, faults, frames)
+    return LiveSyntheticCamera(part, faults, frames, fps, stamps=uri.flag("stamps", default=True))
 
 
 def part_from_uri(uri: CameraUri) -> SyntheticPart:
@@ -83,6 +87,7 @@ class SyntheticCamera:
 
     is_live = False
     is_simulated = True
+    queued_frames = 0
 
     def __init__(self, part: SyntheticPart, faults: Faults, frames: int | None) -> None:
         self._part = part
@@ -108,7 +113,7 @@ class SyntheticCamera:
         self._faults.before(index)
         ahead, self._ahead = self._ahead, None
         self._held = index, ahead[1] if ahead is not None and ahead[0] == index else None
-        return FrameInfo(str(index))
+        return FrameInfo(str(index), self._driver_ns(index))
 
     def retrieve(self, into: Frame) -> None:
         if self._held is None:
@@ -123,6 +128,10 @@ class SyntheticCamera:
     def close(self) -> None:
         self._held = self._ahead = None
 
+    def _driver_ns(self, index: int) -> int | None:
+        del index
+        return None
+
     def _wait_for_next(self) -> int:
         self._next += 1
         return self._next - 1
@@ -135,9 +144,11 @@ class LiveSyntheticCamera(SyntheticCamera):
     """
 
     is_live = True
+    queued_frames = _BUFFERS
 
-    def __init__(self, part: SyntheticPart, faults: Faults, frames: int | None, fps: float) -> None:
+    def __init__(self, part: SyntheticPart, faults: Faults, frames: int | None, fps: float, *, stamps: bool) -> None:
         super().__init__(part, faults, frames)
+        self._stamps = stamps
         self._interval_ns = round(1e9 / fps)
         self._began_ns = 0
         self._queue: deque[int] = deque()
@@ -146,6 +157,9 @@ class LiveSyntheticCamera(SyntheticCamera):
         super().open(skip)
         self._queue.clear()
         self._began_ns = time.monotonic_ns() - skip * self._interval_ns
+
+    def _driver_ns(self, index: int) -> int | None:
+        return self._began_ns + (index + 1) * self._interval_ns if self._stamps else None
 
     def _wait_for_next(self) -> int:
         if not self._queue:

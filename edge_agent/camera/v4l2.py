@@ -21,6 +21,8 @@ class V4l2Camera(OpenCvCamera):
     """Delivers `v4l2:///dev/video0?width=W&height=H&fps=F&fourcc=MJPG`; what is not given stays as the driver has it."""
 
     has_driver_time = True
+    # OpenCV's default; counts only where the driver's time is no CLOCK_MONOTONIC.
+    queued_frames = 4
     fix = "Check the cable and power, `v4l2-ctl --list-devices`, and that no other program uses it."
 
     def __init__(self, uri: CameraUri) -> None:
