@@ -175,7 +175,10 @@ class CameraProcess:
             return
         if not datagram:
             self._lose(
-                CameraError(f"The camera process of {describe_uri(self._uri)} died.", fix="It is started again.")
+                CameraError(
+                    f"The camera process of {describe_uri(self._uri)} died.",
+                    fix="A running agent starts it again; its last lines in the log say why.",
+                )
             )
             return
         try:
