@@ -87,7 +87,7 @@ class OutboxPublisher:
         self._acknowledged: deque[str] = deque()
         self._pubacks: deque[tuple[int, int]] = deque()
         self._awaiting: dict[tuple[int, int], str] = {}
-        self._is_blocked = False
+        self._is_blocked = self._has_live = False
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="outbox-publisher", daemon=True)
@@ -108,7 +108,7 @@ class OutboxPublisher:
             self._thread.join(timeout_s)
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until everything that can be sent now was sent; return whether that came in time."""
+        """Wait until no live verdict can be sent any more; return whether that came in time."""
         deadline = self._clock() + timeout_s
         # The pass that is under way may have looked before the last verdict was stored.
         pass_after_next = self.beats + 2
@@ -153,12 +153,14 @@ class OutboxPublisher:
             OutboxError: The outbox cannot be read or written; what was sent may be sent again.
         """
         self._store_acknowledgements()
-        self._is_blocked = False
+        self._is_blocked = self._has_live = False
         if not self._link.is_live or self._live_generation != self._link.generation:
             return _BEAT_S
         try:
-            full = self._send(self._outbox.due_live(after_seq=self._live_after_seq, limit=_LIVE_BATCH), _LIVE_BATCH)
-            return 0.0 if full else self._send_backlog()
+            entries = self._outbox.due_live(after_seq=self._live_after_seq, limit=_LIVE_BATCH)
+            self._has_live = bool(entries)
+            self._has_live = self._send(entries, _LIVE_BATCH)
+            return 0.0 if self._has_live else self._send_backlog()
         except PublishError as error:
             log.debug("publishing waits error=%s", error)
             self._is_blocked = True
@@ -174,7 +176,7 @@ class OutboxPublisher:
                     log.exception("outbox failed")
                 self.error, wait_s = error, _BEAT_S
             self.beats += 1
-            if wait_s >= _BEAT_S and not self._is_blocked:
+            if not self._has_live:
                 self._idle_beat = self.beats
             self._wake.wait(wait_s)
             self._wake.clear()

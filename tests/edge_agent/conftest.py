@@ -1,0 +1,66 @@
+"""A real Mosquitto, and both sides of it."""
+
+import pytest
+from message_side import Plc, StationSide
+from mosquitto import Mosquitto, find_mosquitto
+
+from edge_agent.messages import Topics
+
+
+def pytest_report_header():
+    return f"mosquitto: {find_mosquitto() or 'missing, MQTT tests are skipped (apt-get install mosquitto)'}"
+
+
+@pytest.fixture
+def make_mosquitto(tmp_path):
+    """Make brokers that end with the test."""
+    if find_mosquitto() is None:
+        pytest.skip("needs Mosquitto: apt-get install mosquitto")
+    made = []
+
+    def make(**options):
+        made.append(Mosquitto(tmp_path, **options))
+        return made[-1]
+
+    yield make
+    for broker in made:
+        broker.kill()
+
+
+@pytest.fixture
+def mosquitto(make_mosquitto):
+    """A running broker for anybody."""
+    broker = make_mosquitto()
+    broker.start()
+    return broker
+
+
+@pytest.fixture
+def topics():
+    return Topics("edge/v1", "plant", "cell-1")
+
+
+@pytest.fixture
+def make_station(tmp_path, topics):
+    made = []
+
+    def make(port, **options):
+        made.append(StationSide(port, topics, tmp_path / "outbox.sqlite3", **options))
+        return made[-1]
+
+    yield make
+    for station in made:
+        station.stop()
+
+
+@pytest.fixture
+def make_plc(topics):
+    made = []
+
+    def make(port):
+        made.append(Plc(port, topics).start())
+        return made[-1]
+
+    yield make
+    for plc in made:
+        plc.client.stop()

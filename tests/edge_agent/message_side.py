@@ -1,0 +1,117 @@
+"""The agent's message side without camera and engine, a raw PLC, and waiting with a deadline."""
+
+import json
+import time
+
+from edge_agent.ids import new_boot_id, uuid7
+from edge_agent.link import MqttLink
+from edge_agent.messages import encode_json, encode_state, parse_trigger
+from edge_agent.mqtt import BrokerAddress, MqttClient
+from edge_agent.outbox import Accepted, Outbox
+from edge_agent.publisher import OutboxPublisher
+
+DEADLINE_S = 10.0
+
+
+def wait_until(condition, what="the condition", timeout_s=DEADLINE_S):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come true in {timeout_s} s"
+        time.sleep(0.005)
+
+
+class StationSide:
+    """Answers every trigger at once with PASS; the wiring that `agent.py` has, without camera and engine."""
+
+    def __init__(self, port, topics, path, *, ack="consumer", ack_timeout_s=0.3, recipe="bottle", **login):
+        self.topics, self.boot_id = topics, new_boot_id()
+        self.recipe = recipe
+        self.outbox = Outbox(path, dedupe_window_s=60)
+        self.triggers = []
+        self.fault = None
+        self.link = MqttLink(
+            BrokerAddress("127.0.0.1", port, **login),
+            topics,
+            self.boot_id,
+            state=self.state("ready"),
+            on_trigger=self.on_trigger,
+            on_ack=lambda payload: self.publisher.on_ack(payload),
+            on_live=lambda: self.publisher.on_live(),
+            on_published=lambda generation, mid: self.publisher.on_published(generation, mid),
+        )
+        self.publisher = OutboxPublisher(
+            self.outbox, self.link, topics, ack=ack, consumer="plc", ack_timeout_s=ack_timeout_s
+        )
+
+    def state(self, state):
+        return encode_state(state, self.boot_id)
+
+    def start(self):
+        self.publisher.start()
+        self.link.start()
+        return self
+
+    def on_trigger(self, payload, received_ns):
+        if self.fault is not None:
+            raise self.fault
+        trigger = parse_trigger(payload, received_ns)
+        self.triggers.append(trigger)
+        answer = self.outbox.accept(trigger)
+        if isinstance(answer, Accepted):
+            self.decide(trigger, answer.trigger_id)
+        self.publisher.wake()
+
+    def decide(self, trigger=None, trigger_id=None, mask_png=None):
+        seq, result_id = self.outbox.next_seq(), uuid7()
+        content = {
+            "result_id": result_id,
+            "seq": seq,
+            "meas_id": trigger.meas_id if trigger else None,
+            "part_id": trigger.part_id if trigger else None,
+            "recipe": self.recipe,
+            "verdict": "PASS",
+            "reasons": [],
+            "mask": {"encoding": "png", "topic": self.topics.mask(result_id)} if mask_png else None,
+            "is_simulated": False,
+            "is_historical": False,
+        }
+        self.outbox.store(
+            seq=seq,
+            result_id=result_id,
+            boot_id=self.boot_id,
+            payload=encode_json(content),
+            mask_png=mask_png,
+            trigger_id=trigger_id,
+        )
+        self.publisher.wake()
+        return result_id
+
+    def stop(self):
+        self.link.stop(self.state("stopped"))
+        self.publisher.stop()
+        self.outbox.close()
+
+
+class Plc:
+    """A raw MQTT client that keeps what it received."""
+
+    def __init__(self, port, topics):
+        self.topics = topics
+        self.messages = []
+        self.client = MqttClient(BrokerAddress("127.0.0.1", port), "plc", {f"{topics.base}/#": self.messages.append})
+
+    def start(self):
+        self.client.start()
+        assert self.client.live.wait(DEADLINE_S)
+        return self
+
+    def on(self, topic):
+        return [message for message in list(self.messages) if message.topic == topic]
+
+    @property
+    def verdicts(self):
+        return [json.loads(message.payload) for message in self.on(self.topics.verdict)]
+
+    @property
+    def states(self):
+        return [json.loads(message.payload) for message in self.on(self.topics.state)]

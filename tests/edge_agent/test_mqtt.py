@@ -1,0 +1,311 @@
+import json
+import logging
+import socket
+import threading
+
+import pytest
+from message_side import DEADLINE_S, wait_until
+from mosquitto import free_port
+
+from edge_agent.messages import encode_state
+from edge_agent.mqtt import LONGEST_RETRY_S, SHORTEST_RETRY_S, BrokerAddress, MqttClient, Will, retry_delay_s
+from engines.errors import PublishError
+
+
+@pytest.fixture
+def connect():
+    clients = []
+
+    def make(port, client_id="test", handlers=None, **options):
+        login = {key: options.pop(key) for key in ("username", "password") if key in options}
+        clients.append(MqttClient(BrokerAddress("127.0.0.1", port, **login), client_id, handlers or {}, **options))
+        clients[-1].start()
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.stop()
+
+
+def live(client):
+    assert client.live.wait(DEADLINE_S), client.error
+    return client
+
+
+def test_retries_double_from_a_fifth_of_a_second_to_half_a_minute_with_jitter():
+    for failures in range(40):
+        longest = min(LONGEST_RETRY_S, SHORTEST_RETRY_S * 2**failures)
+        delays = [retry_delay_s(failures) for _ in range(50)]
+        assert all(longest / 2 <= delay <= longest for delay in delays)
+        assert len(set(delays)) > 40
+
+
+def test_live_means_subscribed_and_birth_comes_first(mosquitto, connect):
+    received = []
+    order = []
+    watcher = live(connect(mosquitto.port, "watcher", {"t/#": received.append}))
+    client = connect(
+        mosquitto.port,
+        "c",
+        {"x": order.append},
+        birth=lambda: (order.append("birth"), client.publish("t/birth", b"1")),
+        on_live=lambda: order.append("live"),
+    )
+    live(client).publish("t/second", b"2")
+    wait_until(lambda: len(received) == 2)
+    assert [message.topic for message in received] == ["t/birth", "t/second"]
+    assert order == ["birth", "live"]
+    assert watcher.generation == client.generation == 1
+
+
+def test_nagle_is_off(mosquitto, connect):
+    client = live(connect(mosquitto.port))
+    assert client._session[0].socket().getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+
+
+def test_an_absent_broker_never_blocks_and_is_found_later(make_mosquitto, connect):
+    broker = make_mosquitto()
+    client = connect(broker.port)
+    wait_until(lambda: client.error is not None)
+    assert "cannot be reached" in str(client.error)
+    with pytest.raises(PublishError, match="cannot be reached"):
+        client.publish("t", b"x")
+    broker.start()
+    live(client)
+    assert client.error is None
+
+
+def test_a_refused_login_is_an_error_state_with_its_reason(make_mosquitto, connect):
+    broker = make_mosquitto(user=("station", "right"))
+    broker.start()
+    wrong = connect(broker.port, "wrong", username="station", password="wrong")
+    anonymous = connect(broker.port, "anonymous")
+    right = live(connect(broker.port, "right", username="station", password="right"))
+    for client in (wrong, anonymous):
+        wait_until(lambda client=client: client.error is not None)
+        assert "Not authorized" in client.error.problem
+        assert "Check user name, password" in client.error.fix
+        assert not client.live.is_set()
+        assert client.generation == 0
+    assert right.error is None
+    assert "wrong" not in repr(wrong._broker)
+
+
+def test_a_listener_that_is_no_broker_is_an_error(connect):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        client = connect(listener.getsockname()[1])
+        taken, _ = listener.accept()
+        taken.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        wait_until(lambda: client.error is not None)
+        taken.close()
+    assert not client.live.is_set()
+    assert client._thread.is_alive()
+
+
+def test_a_broker_that_dies_and_comes_back_makes_a_new_generation(mosquitto, connect):
+    client = live(connect(mosquitto.port))
+    mosquitto.kill()
+    wait_until(lambda: not client.live.is_set())
+    mosquitto.start()
+    live(client)
+    assert client.generation == 2
+
+
+def test_stop_ends_the_thread_while_no_broker_is_there(connect):
+    client = connect(free_port())
+    client.stop()
+    assert not client._thread.is_alive()
+
+
+def test_a_clean_stop_publishes_no_will_and_a_lost_one_does(mosquitto, connect):
+    received = []
+    live(connect(mosquitto.port, "watcher", {"will/#": received.append}))
+    polite = live(connect(mosquitto.port, "polite", will=Will("will/polite", b"gone")))
+    rude = live(connect(mosquitto.port, "rude", will=Will("will/rude", b"gone")))
+    polite.stop()
+    rude._session[0].socket().shutdown(socket.SHUT_RDWR)
+    wait_until(lambda: received)
+    assert [message.topic for message in received] == ["will/rude"]
+
+
+def test_a_receipt_tells_the_puback(mosquitto, connect):
+    published = []
+    client = live(connect(mosquitto.port, on_published=lambda *key: published.append(key)))
+    receipt = client.publish("t", b"x")
+    assert receipt.wait(DEADLINE_S)
+    wait_until(lambda: published == [(receipt.generation, receipt.mid)])
+
+
+def test_a_full_queue_is_an_error_and_not_a_silent_loss(connect):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        client = connect(listener.getsockname()[1])
+        peer, _ = listener.accept()
+        with peer:
+            peer.recv(1000)
+            peer.sendall(bytes.fromhex("20020000"))  # CONNACK, then never a PUBACK
+            live(client)
+            with pytest.raises(PublishError, match="does not take more"):
+                for _ in range(1000):
+                    client.publish("t", b"x")
+
+
+class RawBroker:
+    """Speaks just enough MQTT to see when PUBACKs come."""
+
+    def __init__(self):
+        self.listener = socket.socket()
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen()
+        self.port = self.listener.getsockname()[1]
+
+    def accept(self):
+        self.peer, _ = self.listener.accept()
+        self.peer.settimeout(DEADLINE_S)
+        self.peer.recv(1000)
+        self.peer.sendall(bytes.fromhex("20020000"))
+        subscribe = self.peer.recv(1000)
+        self.peer.sendall(bytes((0x90, 3)) + subscribe[2:4] + b"\x01")
+
+    def send(self, mid, payload):
+        body = b"\x00\x01t" + mid.to_bytes(2, "big") + payload
+        self.peer.sendall(bytes((0x32, len(body))) + body)
+
+    def close(self):
+        self.peer.close()
+        self.listener.close()
+
+
+@pytest.fixture
+def raw_broker():
+    broker = RawBroker()
+    yield broker
+    broker.close()
+
+
+def test_the_puback_goes_out_after_the_handler_returned(raw_broker, connect):
+    entered, may_return = threading.Event(), threading.Event()
+
+    def handler(_message):
+        entered.set()
+        may_return.wait(DEADLINE_S)
+
+    connect(raw_broker.port, handlers={"t": handler})
+    raw_broker.accept()
+    raw_broker.send(7, b"{}")
+    assert entered.wait(DEADLINE_S)
+    raw_broker.peer.settimeout(0.1)
+    with pytest.raises(TimeoutError):
+        raw_broker.peer.recv(100)
+    may_return.set()
+    raw_broker.peer.settimeout(DEADLINE_S)
+    assert raw_broker.peer.recv(4) == bytes((0x40, 2, 0, 7))
+
+
+def test_a_handler_that_fails_gives_no_puback_and_the_thread_goes_on(raw_broker, connect, caplog):
+    def handler(message):
+        if message.payload == b"bad":
+            raise RuntimeError("a bug")
+
+    client = connect(raw_broker.port, handlers={"t": handler})
+    raw_broker.accept()
+    raw_broker.send(1, b"bad")
+    raw_broker.send(2, b"good")
+    assert raw_broker.peer.recv(4) == bytes((0x40, 2, 0, 2))
+    assert client.handler_failures == 1
+    assert "a bug" in caplog.text
+    assert client.live.is_set()
+
+
+def test_after_many_failures_the_connection_is_renewed(raw_broker, connect, caplog):
+    caplog.set_level(logging.CRITICAL)
+
+    def handler(_message):
+        raise RuntimeError("a bug")
+
+    client = connect(raw_broker.port, handlers={"t": handler})
+    raw_broker.accept()
+    for mid in range(1, 9):
+        raw_broker.send(mid, b"x")
+    wait_until(lambda: client.error is not None)
+    assert "could not be handled" in str(client.error)
+    raw_broker.peer.close()
+    raw_broker.accept()
+    live(client)
+
+
+def test_the_state_is_published_and_stopped_at_the_end(mosquitto, make_station, make_plc):
+    plc = make_plc(mosquitto.port)
+    station = make_station(mosquitto.port).start()
+    wait_until(lambda: plc.states)
+    station.link.set_state(station.state("executing"))
+    wait_until(lambda: len(plc.states) == 2)
+    station.stop()
+    wait_until(lambda: len(plc.states) == 3)
+    assert [state["state"] for state in plc.states] == ["ready", "executing", "stopped"]
+    late = make_plc(mosquitto.port)
+    wait_until(lambda: late.states)
+    assert late.states[0]["state"] == "stopped"
+    assert late.on(late.topics.state)[0].retained
+
+
+def test_a_state_set_without_a_broker_is_published_later(make_mosquitto, make_station, make_plc):
+    broker = make_mosquitto()
+    station = make_station(broker.port).start()
+    station.link.set_state(station.state("halted"))
+    broker.start()
+    plc = make_plc(broker.port)
+    wait_until(lambda: plc.states)
+    assert plc.states[-1]["state"] == "halted"
+
+
+def test_a_late_will_of_an_old_session_does_not_mark_this_one_dead(mosquitto, make_station, make_plc):
+    station = make_station(mosquitto.port).start()
+    plc = make_plc(mosquitto.port)
+    wait_until(lambda: [state["state"] for state in plc.states] == ["ready"])
+    for boot_id in ("another-boot", station.boot_id):
+        seen = len(plc.states)
+        plc.client.publish(plc.topics.state, encode_state("offline", boot_id), retain=True)
+        wait_until(lambda seen=seen: len(plc.states) >= seen + 2)
+        assert [state["state"] for state in plc.states[seen : seen + 2]] == ["offline", "ready"]
+    late = make_plc(mosquitto.port)
+    wait_until(lambda: late.states)
+    assert late.states[0] == json.loads(station.state("ready"))
+    assert station.link.foreign_states == 2
+
+
+def test_a_dead_station_is_offline_with_its_boot(mosquitto, make_station, make_plc):
+    station = make_station(mosquitto.port).start()
+    plc = make_plc(mosquitto.port)
+    wait_until(lambda: plc.states)
+    station.link.client._session[0].socket().shutdown(socket.SHUT_RDWR)
+    wait_until(lambda: any(state["state"] == "offline" for state in plc.states))
+    offline = next(state for state in plc.states if state["state"] == "offline")
+    assert offline["boot_id"] == station.boot_id
+    wait_until(lambda: plc.states[-1]["state"] == "ready")
+
+
+def test_a_retained_trigger_is_never_acted_on(mosquitto, make_station, make_plc):
+    plc = make_plc(mosquitto.port)
+    assert plc.client.publish(plc.topics.trigger, b'{"meas_id": "old"}', retain=True).wait(DEADLINE_S)
+    station = make_station(mosquitto.port).start()
+    assert station.link.client.live.wait(DEADLINE_S)
+    plc.client.publish(plc.topics.trigger, b'{"meas_id": "new"}')
+    wait_until(lambda: station.triggers)
+    assert [trigger.meas_id for trigger in station.triggers] == ["new"]
+
+
+def test_malformed_triggers_and_acks_change_nothing(mosquitto, make_station, make_plc):
+    station = make_station(mosquitto.port).start()
+    plc = make_plc(mosquitto.port)
+    assert station.link.client.live.wait(DEADLINE_S)
+    for payload in (b"", b"\xff", b"[]", b'{"meas_id": []}', b"x" * 20_000):
+        plc.client.publish(plc.topics.trigger, payload)
+        plc.client.publish(plc.topics.ack, payload)
+    plc.client.publish(plc.topics.trigger, b'{"meas_id": "good"}')
+    wait_until(lambda: plc.verdicts)
+    assert [trigger.meas_id for trigger in station.triggers] == ["good"]
+    assert station.link.client.handler_failures == 0

@@ -1,0 +1,329 @@
+import json
+from dataclasses import dataclass, field
+
+import pytest
+from message_side import wait_until
+
+from edge_agent.messages import encode_ack
+from edge_agent.outbox import Outbox
+from edge_agent.publisher import OutboxPublisher
+from engines.errors import PublishError
+
+
+@dataclass(frozen=True)
+class FakeReceipt:
+    generation: int
+    mid: int
+
+
+@dataclass
+class FakeLink:
+    """Takes `room` messages, then refuses as a full or lost connection does."""
+
+    is_live: bool = True
+    generation: int = 1
+    room: int = 10**9
+    sent: list = field(default_factory=list)
+
+    def publish(self, topic, payload, *, qos=1, retain=False):
+        assert (qos, retain) == (1, False)
+        if not self.is_live or len(self.sent) >= self.room:
+            raise PublishError("no room.", fix="Later.")
+        self.sent.append((topic.rsplit("cell-1/", 1)[1], payload))
+        return FakeReceipt(self.generation, len(self.sent))
+
+    def ids(self):
+        return [json.loads(payload)["id"] for topic, payload in self.sent if topic == "verdict"]
+
+    def historical(self):
+        return [json.loads(payload)["is_historical"] for topic, payload in self.sent if topic == "verdict"]
+
+
+class Bench:
+    """A publisher that is stepped by hand."""
+
+    def __init__(self, path, topics, ack="consumer"):
+        self.now_s = 100.0
+        self.outbox = Outbox(path, dedupe_window_s=60)
+        self.link = FakeLink()
+        self.publisher = OutboxPublisher(
+            self.outbox,
+            self.link,
+            topics,
+            ack=ack,
+            consumer="plc",
+            ack_timeout_s=2.0,
+            backlog_per_s=10.0,
+            clock=lambda: self.now_s,
+        )
+
+    def store(self, *names, mask_png=None):
+        for name in names:
+            self.outbox.store(
+                seq=self.outbox.next_seq(),
+                result_id=name,
+                boot_id="b",
+                payload=json.dumps({"id": name, "is_historical": False}).encode(),
+                mask_png=mask_png,
+            )
+
+
+@pytest.fixture
+def make_bench(tmp_path, topics):
+    made = []
+
+    def make(**options):
+        made.append(Bench(tmp_path / "outbox.sqlite3", topics, **options))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        bench.outbox.close()
+
+
+@pytest.fixture
+def bench(make_bench):
+    return make_bench()
+
+
+def test_nothing_is_sent_before_the_link_says_it_is_live(bench):
+    bench.store("a")
+    bench.publisher.run_once()
+    assert bench.link.sent == []
+
+
+def test_a_mask_goes_before_its_verdict(bench):
+    bench.publisher.on_live()
+    bench.store("a", mask_png=b"png")
+    bench.publisher.run_once()
+    assert [topic for topic, _ in bench.link.sent] == ["mask/a", "verdict"]
+
+
+def test_live_goes_before_the_backlog_and_only_that_is_historical(bench):
+    bench.store("old1", "old2")
+    bench.publisher.on_live()
+    bench.store("new1", "new2")
+    bench.publisher.run_once()
+    bench.now_s += 1
+    bench.publisher.run_once()
+    assert bench.link.ids() == ["new1", "new2", "old1", "old2"]
+    assert bench.link.historical() == [False, False, True, True]
+
+
+def test_what_an_earlier_boot_decided_is_historical(make_bench):
+    before = make_bench()
+    before.store("old")
+    before.outbox.close()
+    after = make_bench()
+    after.publisher.on_live()
+    after.now_s += 1
+    after.publisher.run_once()
+    assert (after.link.ids(), after.link.historical()) == (["old"], [True])
+
+
+def test_the_backlog_is_limited_in_rate(bench):
+    bench.store(*(f"old{number}" for number in range(50)))
+    bench.publisher.on_live()
+    for _ in range(100):
+        bench.now_s += 0.01
+        bench.publisher.run_once()
+    assert 9 <= len(bench.link.sent) <= 11
+
+
+def test_a_live_verdict_does_not_wait_for_the_backlog(bench):
+    bench.store(*(f"old{number}" for number in range(50)))
+    bench.publisher.on_live()
+    bench.now_s += 1
+    bench.publisher.run_once()
+    bench.store("live")
+    before = len(bench.link.sent)
+    bench.publisher.run_once()
+    assert bench.link.ids()[before] == "live"
+
+
+def test_only_the_named_consumer_empties_the_outbox(bench):
+    bench.store("a", "b")
+    bench.publisher.on_ack(encode_ack("somebody", ["a", "b"]))
+    bench.publisher.run_once()
+    assert bench.outbox.depth() == 2
+    bench.publisher.on_ack(encode_ack("plc", ["a", "a", "unknown"]))
+    bench.publisher.run_once()
+    assert bench.outbox.depth() == 1
+
+
+def test_with_consumer_acks_a_puback_is_not_delivery(bench):
+    bench.publisher.on_live()
+    bench.store("a")
+    bench.publisher.run_once()
+    bench.publisher.on_published(1, 1)
+    bench.publisher.run_once()
+    assert bench.outbox.depth() == 1
+
+
+def test_in_the_weak_mode_the_verdicts_own_puback_empties_the_outbox(make_bench):
+    bench = make_bench(ack="broker")
+    bench.publisher.on_live()
+    bench.store("a", mask_png=b"png")
+    bench.publisher.run_once()
+    bench.publisher.on_ack(encode_ack("plc", ["a"]))
+    bench.publisher.on_published(1, 1)
+    bench.publisher.run_once()
+    assert bench.outbox.depth() == 1
+    bench.publisher.on_published(1, 2)
+    bench.publisher.run_once()
+    assert bench.outbox.depth() == 0
+
+
+def test_a_puback_of_an_old_connection_does_not_count(make_bench):
+    bench = make_bench(ack="broker")
+    bench.publisher.on_live()
+    bench.store("a")
+    bench.publisher.run_once()
+    bench.link.generation = 2
+    bench.publisher.on_live()
+    bench.publisher.on_published(2, 1)
+    bench.publisher.run_once()
+    assert bench.outbox.depth() == 1
+
+
+def test_what_the_link_refuses_stays_and_goes_later(bench):
+    bench.publisher.on_live()
+    bench.store("a", "b", "c")
+    bench.link.room = 2
+    bench.publisher.run_once()
+    bench.link.room = 10
+    bench.publisher.run_once()
+    assert bench.link.ids() == ["a", "b", "c"]
+
+
+def test_what_was_live_becomes_historical_with_the_next_connection(bench):
+    bench.publisher.on_live()
+    bench.link.room = 0
+    bench.store("a")
+    bench.publisher.run_once()
+    bench.link.room, bench.link.generation = 10, 2
+    bench.publisher.on_live()
+    bench.now_s += 1
+    bench.publisher.run_once()
+    assert (bench.link.ids(), bench.link.historical()) == (["a"], [True])
+
+
+def test_an_outbox_that_fails_is_told_and_the_thread_goes_on(bench, caplog):
+    bench.publisher.start()
+    bench.publisher.on_live()
+    bench.outbox.close()
+    wait_until(lambda: bench.publisher.error is not None)
+    beats = bench.publisher.beats
+    wait_until(lambda: bench.publisher.beats > beats + 1)
+    bench.publisher.stop()
+    assert caplog.text.count("outbox failed") == 1
+
+
+def test_flush_waits_for_what_was_stored(bench):
+    bench.publisher.start()
+    bench.publisher.on_live()
+    bench.store("a")
+    assert bench.publisher.flush(5.0)
+    bench.publisher.stop()
+    assert bench.link.ids() == ["a"]
+
+
+def acknowledge_everything(plc, consumer="plc"):
+    def take(message):
+        plc.messages.append(message)
+        if message.topic == plc.topics.verdict:
+            plc.client.publish(plc.topics.ack, encode_ack(consumer, [json.loads(message.payload)["result_id"]]))
+
+    plc.client._handlers[f"{plc.topics.base}/#"] = take
+
+
+def ask(plc, *meas_ids, part="p"):
+    for meas_id in meas_ids:
+        plc.client.publish(plc.topics.trigger, json.dumps({"meas_id": meas_id, "part_id": part}).encode())
+
+
+def test_a_trigger_gets_its_verdict_and_the_ack_empties_the_outbox(mosquitto, make_station, make_plc):
+    station = make_station(mosquitto.port).start()
+    plc = make_plc(mosquitto.port)
+    acknowledge_everything(plc)
+    wait_until(lambda: plc.states)
+    ask(plc, *"abc")
+    wait_until(lambda: len(plc.verdicts) == 3 and station.outbox.depth() == 0)
+    assert [verdict["meas_id"] for verdict in plc.verdicts] == ["a", "b", "c"]
+    assert not any(verdict["is_historical"] for verdict in plc.verdicts)
+
+
+def test_a_repeated_trigger_gets_the_same_verdict(mosquitto, make_station, make_plc):
+    make_station(mosquitto.port, ack_timeout_s=30).start()
+    plc = make_plc(mosquitto.port)
+    wait_until(lambda: plc.states)
+    ask(plc, "a")
+    wait_until(lambda: len(plc.verdicts) == 1)
+    ask(plc, "a")
+    wait_until(lambda: len(plc.verdicts) == 2)
+    assert plc.verdicts[0] == plc.verdicts[1]
+
+
+def test_acks_of_the_wrong_consumer_are_ignored_and_the_verdict_comes_again(mosquitto, make_station, make_plc):
+    station = make_station(mosquitto.port).start()
+    plc = make_plc(mosquitto.port)
+    acknowledge_everything(plc, "somebody")
+    wait_until(lambda: plc.states)
+    ask(plc, "a")
+    wait_until(lambda: len(plc.verdicts) >= 3)
+    assert station.outbox.depth() == 1
+    assert len({verdict["result_id"] for verdict in plc.verdicts}) == 1
+
+
+def test_the_weak_mode_needs_no_consumer(mosquitto, make_station, make_plc):
+    station = make_station(mosquitto.port, ack="broker").start()
+    plc = make_plc(mosquitto.port)
+    wait_until(lambda: plc.states)
+    ask(plc, "a", "b")
+    wait_until(lambda: len(plc.verdicts) == 2 and station.outbox.depth() == 0)
+
+
+def test_without_a_broker_the_outbox_keeps_everything_and_it_arrives_marked(make_mosquitto, make_station, make_plc):
+    broker = make_mosquitto()
+    station = make_station(broker.port).start()
+    old = [station.decide() for _ in range(30)]
+    assert station.outbox.depth() == 30
+    broker.start()
+    plc = make_plc(broker.port)
+    acknowledge_everything(plc)
+    wait_until(lambda: station.outbox.depth() == 0)
+    new = station.decide()
+    wait_until(lambda: any(verdict["result_id"] == new for verdict in plc.verdicts))
+    flags = {verdict["result_id"]: verdict["is_historical"] for verdict in plc.verdicts}
+    assert flags == {**dict.fromkeys(old, True), new: False}
+
+
+def test_a_broker_killed_mid_stream_loses_nothing(mosquitto, make_station, make_plc):
+    station = make_station(mosquitto.port).start()
+    plc = make_plc(mosquitto.port)
+    acknowledge_everything(plc)
+    wait_until(lambda: plc.states)
+    decided = set()
+    for number in range(120):
+        decided.add(station.decide(mask_png=b"png" * 100))
+        if number in (40, 80):
+            mosquitto.kill()
+        if number in (60, 100):
+            mosquitto.start()
+            assert station.link.client.live.wait(10)
+            assert plc.client.live.wait(10)
+    wait_until(lambda: station.outbox.depth() == 0, timeout_s=20)
+    assert {verdict["result_id"] for verdict in plc.verdicts} == decided
+    masks = {message.topic.rsplit("/", 1)[1] for message in plc.messages if "/mask/" in message.topic}
+    assert masks == decided
+
+
+def test_a_restarted_station_sends_what_its_predecessor_left(mosquitto, make_station, make_plc):
+    plc = make_plc(mosquitto.port)
+    before = make_station(mosquitto.port)
+    left = before.decide()
+    before.stop()
+    after = make_station(mosquitto.port).start()
+    acknowledge_everything(plc)
+    wait_until(lambda: after.outbox.depth() == 0)
+    assert [(v["result_id"], v["is_historical"]) for v in plc.verdicts] == [(left, True)]
