@@ -40,7 +40,7 @@ class Pipeline:
         """Judge what the camera delivered; never raises for a frame."""
         if isinstance(event, BadFrame):
             return Judgement(reason=event.reason, message=event.message)
-        judgement = Judgement()
+        judgement = Judgement(stage_ns={"retrieve": event.written_ns - event.captured_ns})
         try:
             judgement.decision = self._decide(event, judgement.stage_ns)
         except FrameError as problem:

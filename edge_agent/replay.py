@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from edge_agent.ring import FrameRing
 from edge_agent.station import Station
 from edge_agent.verdict_writer import Stored, VerdictWriter
 from engines.errors import DatasetError
+from engines.machine import processor_name
 
 SLOTS = 4
 LEAST_IOU = 0.98
@@ -78,7 +77,7 @@ def fingerprint(station: Station, live: LiveRecipe) -> str:
     """Return what must be equal for two runs to be equal to the byte: processor, runtime, threads, model, thresholds."""
     return "; ".join(
         (
-            _processor(),
+            processor_name(),
             f"onnxruntime {version('onnxruntime')}",
             f"{station.engine.threads} threads",
             f"model {live.runtime.model_sha256[:12]}",
@@ -114,7 +113,7 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             line = json.loads(text)
-            line["source"], line["verdict"], line["mask"], line["made_on"]  # noqa: B018
+            line["source"], line["verdict"], line["mask"], line["made_on"]
         except (ValueError, KeyError, TypeError) as problem:
             raise DatasetError(
                 f"{path}:{number} is not a line of `replay --results`.", fix="Write the file again with `--results`."
@@ -166,11 +165,3 @@ def _mask(stored: Stored) -> dict[str, Any] | None:
     if stored.mask.encoding == "png" and stored.inspection.defect_mask is not None:
         data = encode_rle(stored.inspection.defect_mask, stored.mask.size_wh)
     return {"encoding": "coco_rle", "size_wh": list(stored.mask.size_wh), "data": data.decode("ascii")}
-
-
-@lru_cache(maxsize=1)
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith(("model name", "Model")):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()

@@ -10,10 +10,11 @@ from pathlib import Path
 def describe_machine() -> str:
     """Say processor, number of CPUs and load average in one line."""
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
-    return f"{_processor()}, {os.cpu_count()} CPUs, load average {load}"
+    return f"{processor_name()}, {os.cpu_count()} CPUs, load average {load}"
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """Return the processor's or the board's own name."""
     # A Jetson has no `model name` in cpuinfo; its device tree names the board.
     board = Path("/proc/device-tree/model")
     try:

@@ -1,5 +1,6 @@
 """Fixtures that several packages' tests share: generated parts and a recipe trained on them in seconds."""
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -48,7 +49,22 @@ def tiny_recipe(tmp_path_factory, good_frames_folder) -> Path:
         errors=["l2", "msgms"],
         resize="none",
         rotates=False,
-        schedule=Schedule(steps=60, minutes=None, batch=8, seed=0, width=16),
+        schedule=Schedule(steps=150, minutes=None, batch=8, seed=0, width=16),
     )
     make_recipe(order)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fitted_recipe(tmp_path_factory, tiny_recipe, good_frames_folder) -> Path:
+    """`tiny_recipe` with thresholds in force that reject no good frame; read only."""
+    from calibrate.fit import FitWish, fit
+    from calibrate.recipe_engine import RecipeEngine
+    from edge_agent.thresholds import activate
+
+    folder = tmp_path_factory.mktemp("fitted") / "tiny"
+    shutil.copytree(tiny_recipe, folder)
+    with RecipeEngine(folder) as engine:
+        revision = fit(engine, good_frames_folder, FitWish(0.05, confident=False, min_area_px=None, note="test"))
+    activate(folder, revision.name)
     return folder
