@@ -11,9 +11,9 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.errors import RecipeError
-from engines.export import RECONSTRUCTION
 from engines.images import Frame
 from engines.runtime.onnxruntime_cpu import session_options
+from engines.structure import RECONSTRUCTION, load_model
 
 OUTPUT = "reconstruction"
 
@@ -24,13 +24,13 @@ def with_reconstruction(model_path: Path) -> bytes:
     Raises:
         RecipeError: The file is not an inspection graph.
     """
-    try:
-        model = onnx.load(model_path)
-    except (OSError, ValueError) as problem:
-        raise _foreign(model_path) from problem
+    model = load_model(model_path)
     values = {value.name: value for value in model.graph.value_info}
     if RECONSTRUCTION not in values:
-        raise _foreign(model_path)
+        raise RecipeError(
+            f"{model_path} is not a model of this product.",
+            fix="Give a model file of a recipe that `edge-engines verify` accepts.",
+        )
     _, channels, height, width = (side.dim_value for side in values[RECONSTRUCTION].type.tensor_type.shape.dim)
     for name, number in (("debug/most", 1.0), ("debug/least", 0.0), ("debug/codes", 255.0), ("debug/half", 0.5)):
         model.graph.initializer.append(numpy_helper.from_array(np.array(number, np.float32), name))
@@ -70,10 +70,3 @@ class Reconstructor:
         """Return the reconstruction of a frame (H, W, C), at model resolution: (h, w, C') uint8, newly allocated."""
         (picture,) = self._session.run([OUTPUT], {"frame": frame[np.newaxis]})
         return np.asarray(picture[0], np.uint8)
-
-
-def _foreign(path: Path) -> RecipeError:
-    return RecipeError(
-        f"{path} is not a model of this product.",
-        fix="Give a model file of a recipe that `edge-engines verify` accepts.",
-    )

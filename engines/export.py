@@ -20,11 +20,10 @@ from torch import Tensor, nn
 from engines.graph import Front, Tail
 from engines.network import Autoencoder
 from engines.reduction import Geometry
+from engines.structure import CORE_INPUT, RECONSTRUCTION
 
 OPSET = 18
 INPUT, OUTPUT = "frame", "anomaly_maps"
-# Names inside the joined model that other files look for.
-CORE_INPUT, RECONSTRUCTION = "core/edges", "core/reconstruction"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import torch
 
 from engines.box_choice import BoxChoice, choose_box
 from engines.corruptions import Corruptor
@@ -29,7 +29,6 @@ from engines.errors import UsageError
 from engines.export import Parts, export_parts, join
 from engines.files import replace_file, sync_directory
 from engines.golden_frames import write_golden
-from engines.images import Frame
 from engines.quantize import quantize_core
 from engines.recipe import (
     IMAGES_FILE,
@@ -40,7 +39,7 @@ from engines.recipe import (
 )
 from engines.reduction import Geometry, check_map_shape
 from engines.structure import check_structure, count_gmac
-from engines.training import OBJECTIVE, Schedule, Trained, edges_of, reconstruct, train
+from engines.training import OBJECTIVE, Schedule, Trained, edges_of, error_maps_of, train
 
 TRAINING_FILE = "training.json"
 _QUANTISATION_FRAMES = 32
@@ -96,7 +95,8 @@ def make_recipe(order: Order) -> dict[str, Any]:
             trained_frames = cache_samples(images, images.of("trained"), geometry, Path(cache) / "trained")
             tuning_frames = cache_samples(images, images.of("tuning"), geometry, Path(cache) / "tuning")
             trained = train(trained_frames, order.schedule, rotates=order.rotates)
-            box = _choose_box(trained, order, trained_frames, tuning_frames)
+            error_maps = partial(error_maps_of, trained.network, order.errors)
+            box = choose_box(error_maps, trained_frames, tuning_frames, seed=order.schedule.seed)
             parts = export_parts(geometry, trained.network, order.errors, box=box.box_map_px)
             gmac = _write_models(folder, parts, Corruptor(trained_frames, rotates=order.rotates), order.schedule.seed)
         write_golden(folder, images, geometry.roi_xywh_px)
@@ -107,18 +107,6 @@ def make_recipe(order: Order) -> dict[str, Any]:
         versions = {name: metadata.version(name) for name in _PACKAGES}
         write_manifest(folder, versions={"python": platform.python_version(), **versions})
     return figures
-
-
-def _choose_box(trained: Trained, order: Order, trained_frames: Frame, tuning_frames: Frame) -> BoxChoice:
-    errors = make_error_maps(order.errors, trained_frames.shape[3])
-
-    @torch.no_grad()
-    def error_maps(frames: Frame) -> Iterator[npt.NDArray[np.float32]]:
-        for pictures, reconstructions in reconstruct(trained.network, frames):
-            maps = torch.cat([error(pictures, reconstructions) for error in errors], dim=1)
-            yield from maps.numpy()
-
-    return choose_box(error_maps, trained_frames, tuning_frames, seed=order.schedule.seed)
 
 
 def _write_models(folder: Path, parts: Parts, corruptor: Corruptor, seed: int) -> float:

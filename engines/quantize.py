@@ -20,8 +20,7 @@ from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from engines.errors import EngineError
-from engines.export import CORE_INPUT
-from engines.structure import SKIP_OPS, last_convolution, producers
+from engines.structure import CORE_INPUT, SKIP_OPS, last_convolution, producers
 
 Placement = Literal["tensorrt", "cpu"]
 Edges = npt.NDArray[np.float32]

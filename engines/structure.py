@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import onnx
 from onnx import TensorProto, numpy_helper
@@ -10,6 +11,8 @@ from onnx import TensorProto, numpy_helper
 from engines.errors import RecipeError
 
 NEWEST_OPSET, NEWEST_IR = 18, 10
+# Names inside the joined model.
+CORE_INPUT, RECONSTRUCTION = "core/edges", "core/reconstruction"
 # Between a convolution and the Resize above it.
 SKIP_OPS = frozenset({"Relu", "Conv", "DequantizeLinear", "QuantizeLinear", "Resize", "Add"})
 # At the frame's full resolution, these move or convert values inside the first kernel; others would compute there.
@@ -37,6 +40,18 @@ def check_structure(model: onnx.ModelProto, *, int8: bool) -> None:
             f"the model does not have the structure of an inspection engine:\n{listed}\n",
             fix="Train the recipe again with this version of the product.",
         )
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """Read a model file.
+
+    Raises:
+        RecipeError: The file is missing or is not a model.
+    """
+    try:
+        return onnx.load(path)
+    except Exception as problem:  # protobuf's parser has error classes of its own, and they differ by back end
+        raise RecipeError(f"{path} is not a model: {problem}.", fix="Copy the whole recipe again.") from problem
 
 
 def producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:

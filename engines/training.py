@@ -18,9 +18,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from engines.corruptions import Corruptor
+from engines.error_maps import make_error_maps
 from engines.images import Frame
 from engines.losses import ReconstructionLoss
 from engines.network import Autoencoder, HighPass
+from engines.runtime import Maps
 
 OBJECTIVE = "mse+ssim"
 TIMED_STEPS = 20
@@ -115,12 +117,13 @@ def edges_of(frames: Frame) -> npt.NDArray[np.float32]:
 
 
 @torch.no_grad()
-def reconstruct(network: Autoencoder, frames: Frame) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield pictures and reconstructions, (b, C', h, w) each, of frames at map size, a few at a time."""
-    high_pass = HighPass()
+def error_maps_of(network: Autoencoder, errors: list[str], frames: Frame) -> Iterator[Maps]:
+    """Yield the error maps before the box, (K, h, w) float32, of frames at map size, (n, h, w, C') uint8, in order."""
+    high_pass, modules = HighPass(), make_error_maps(errors, frames.shape[3])
     for start in range(0, len(frames), _BATCH_OF_INFERENCE):
         pictures = as_pictures(frames[start : start + _BATCH_OF_INFERENCE])
-        yield pictures, network(high_pass(pictures))
+        reconstructions = network(high_pass(pictures))
+        yield from torch.cat([error(pictures, reconstructions) for error in modules], dim=1).numpy()
 
 
 class _Loop:

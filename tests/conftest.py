@@ -11,6 +11,10 @@ FRAME_SHAPE = (80, 96, 3)
 GOOD_FRAMES = 40
 
 
+def pytest_addoption(parser):
+    parser.addoption("--camera", metavar="URI", help="run the camera contract on this camera, too")
+
+
 def draw_part(seed: int) -> np.ndarray:
     """Draw a part, (80, 96, 3) uint8: a plate with a ring and two holes, slightly different each time."""
     random = np.random.default_rng(seed)

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from rich.console import Console
 from rich.table import Table
 
 from engines.command_line import write_json
-from engines.errors import EngineError, RecipeError
+from engines.errors import EngineError
 from engines.golden import GoldenResult, compare_golden, load_golden, map_difference
 from engines.recipe import MODEL_FILES, load_recipe
 from engines.runtime import Maps, open_runtime
-from engines.structure import check_structure, count_gmac
+from engines.structure import check_structure, count_gmac, load_model
 
 HELP = "check a recipe: files, structure of the models, golden maps, cost of INT8"
 
@@ -30,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.recipe
     recipe = load_recipe(folder)
-    models = {kind: _load(folder / name) for kind, name in MODEL_FILES.items()}
+    models = {kind: load_model(folder / name) for kind, name in MODEL_FILES.items()}
     for kind, model in models.items():
         check_structure(model, int8=kind == "tensorrt")
     golden = {kind: _compare(folder, kind, arguments.threads) for kind in ("cpu", "tensorrt")}
@@ -51,13 +50,6 @@ def run(arguments: argparse.Namespace) -> int:
     }
     write_json(arguments.json, content)
     return EngineError.exit_code if failed else 0
-
-
-def _load(path: Path) -> onnx.ModelProto:
-    try:
-        return onnx.load(path)
-    except Exception as problem:  # protobuf raises a class of its own for each of its back ends
-        raise RecipeError(f"{path} is not a model: {problem}.", fix="Copy the whole recipe again.") from problem
 
 
 def _compare(folder: Path, kind: str, threads: int) -> list[GoldenResult]:

@@ -61,6 +61,10 @@ class OnnxRuntime:
 
     def infer(self, slot: int) -> Maps:
         session = self._open_session()
+        if not 0 <= slot < len(self._slots):
+            raise EngineError(
+                f"slot {slot} is not bound ({len(self._slots)} are).", fix="Bind the ring before inference."
+            )
         binding, _, maps = self._slots[slot]
         maps.fill(np.nan)
         with _vendor_errors("the inference failed"):

@@ -154,7 +154,13 @@ def test_the_box_average_is_exact():
 
 @pytest.mark.parametrize(
     ("roi", "maps"),
-    [((-1, 0, 64, 64), (64, 64)), ((0, 0, 97, 64), (64, 64)), ((0, 0, 64, 0), (64, 64)), ((0, 0, 64, 64), (64, 72)), ((0, 0, 64, 64), (48, 64))],
+    [
+        ((-1, 0, 64, 64), (64, 64)),
+        ((0, 0, 97, 64), (64, 64)),
+        ((0, 0, 64, 0), (64, 64)),
+        ((0, 0, 64, 64), (64, 72)),
+        ((0, 0, 64, 64), (48, 64)),
+    ],
 )
 def test_an_impossible_geometry_is_refused(roi, maps):
     with pytest.raises(UsageError):
