@@ -52,15 +52,10 @@ class Mosquitto:
                 [str(find_mosquitto()), "-c", str(self._config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
         deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-            except OSError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"mosquitto did not start: {self._log.read_text()}") from None
-                time.sleep(0.01)
-            else:
-                return
+        while not _answers(self.port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"mosquitto did not start: {self._log.read_text()}")
+            time.sleep(0.01)
 
     def kill(self) -> None:
         """As a power cut: no will, no goodbye."""
@@ -69,7 +64,13 @@ class Mosquitto:
             self._process.wait()
             self._process = None
 
-    stop = kill
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _beside(name: str) -> str:

@@ -35,9 +35,9 @@ class StationSide:
             self.boot_id,
             state=self.state("ready"),
             on_trigger=self.on_trigger,
-            on_ack=lambda payload: self.publisher.on_ack(payload),
-            on_live=lambda: self.publisher.on_live(),
-            on_published=lambda generation, mid: self.publisher.on_published(generation, mid),
+            on_ack=self.on_ack,
+            on_live=self.on_live,
+            on_published=self.on_published,
         )
         self.publisher = OutboxPublisher(
             self.outbox, self.link, topics, ack=ack, consumer="plc", ack_timeout_s=ack_timeout_s
@@ -50,6 +50,15 @@ class StationSide:
         self.publisher.start()
         self.link.start()
         return self
+
+    def on_ack(self, payload):
+        self.publisher.on_ack(payload)
+
+    def on_live(self):
+        self.publisher.on_live()
+
+    def on_published(self, generation, mid):
+        self.publisher.on_published(generation, mid)
 
     def on_trigger(self, payload, received_ns):
         if self.fault is not None:
