@@ -312,6 +312,21 @@ def test_a_probe_of_a_closed_outbox_fails(open_outbox):
         closed.probe()
 
 
+def test_only_what_must_survive_a_power_cut_waits_for_the_disk(outbox):
+    def synchronous():
+        return outbox._connection.execute("PRAGMA synchronous").fetchone()[0]
+
+    full, normal = 2, 1
+    part = outbox.accept(trigger())
+    assert synchronous() == full
+    outbox.mark_sent([1], ack_timeout_s=2)
+    assert synchronous() == normal
+    store(outbox, "r1", part.trigger_id)
+    assert synchronous() == full
+    outbox.acknowledge(["r1"])
+    assert synchronous() == normal
+
+
 WRITER = """
 import sys, time
 from pathlib import Path
