@@ -82,22 +82,27 @@ class Agent:
         self._next_test_piece_s = 0.0
 
     def run(self) -> None:
-        """Inspect until `stop`."""
+        """Inspect until `stop`.
+
+        Raises:
+            ConfigError: The camera says that it never can work this way.
+        """
         log.info("starting station=%s recipe=%s", self.station.station, self._live.recipe.name)
         self._camera.start()
         self._link.start()
         self._publisher.start()
-        for part in self._outbox.open_triggers():
-            self._finish(Judgement(reason="restart", message="the agent restarted"), None, part)
-        while not self._stopping:
-            self._wait()
-            self._take_camera_events()
-            self._keep_ready()
-            if self.station.camera.mode == "free_run":
-                self._request_ahead()
-            while not self._stopping and (waiting := self._intake.next_part()):
-                self._inspect(*waiting)
-        self._shut_down()
+        self._refuse_open_parts("restart")
+        try:
+            while not self._stopping:
+                self._wait()
+                self._take_camera_events()
+                self._keep_ready()
+                if self.station.camera.mode == "free_run":
+                    self._request_ahead()
+                while not self._stopping and (waiting := self._intake.next_part()):
+                    self._inspect(*waiting)
+        finally:
+            self._shut_down()
 
     def stop(self) -> None:
         """End after the part in hand; safe in a signal handler and from any thread."""
@@ -146,6 +151,10 @@ class Agent:
         elif time.monotonic_ns() > deadline_ns:
             judgement = Judgement(reason="no_frame" if event is None else "deadline", stage_ns=judgement.stage_ns)
         self._finish(judgement, event, part)
+
+    def _refuse_open_parts(self, reason: str) -> None:
+        for part in self._outbox.open_triggers():
+            self._finish(Judgement(reason=reason), None, part)
 
     def _reason_to_refuse(self, part: OpenTrigger) -> str | None:
         trigger = part.trigger
@@ -241,6 +250,8 @@ class Agent:
                 self._state.waiting_for = None
                 self._writer.is_simulated = event.is_simulated
             case CameraLost():
+                if event.is_final:
+                    raise event.error
                 for request in event.requests:
                     self._busy_slots.pop(request, None)
                 self._state.set_fault("camera_lost", event.error)
@@ -285,8 +296,7 @@ class Agent:
 
     def _shut_down(self) -> None:
         """Answer what still waits, send what can be sent within a second, and say `stopped`."""
-        while waiting := self._intake.next_part():
-            self._finish(Judgement(reason="not_ready"), None, waiting[0])
+        self._refuse_open_parts("not_ready")
         self._publisher.flush(_FLUSH_S)
         self._publisher.stop()
         self._link.stop(encode_state("stopped", self._writer.boot_id))

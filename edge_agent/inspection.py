@@ -18,7 +18,6 @@ REASONS = {
     "frame_size": "the frame has another size than the recipe's",
     "torn_frame": "the frame changed while it was inspected",
     "stale_frame": "the frame is older than its trigger",
-    "frozen_frame": "the camera repeats the same frame",
     "black_frame": "the frame is darker than any good one",
     "blown_out_frame": "the frame is brighter or flatter than any good one",
     "non_finite": "the engine's output is not finite",
@@ -31,7 +30,6 @@ REASONS = {
     "wrong_recipe": "the trigger asks for another recipe",
     "restart": "the agent restarted while the part was open",
     "outbox": "the outbox cannot be written",
-    "test_piece": "the test piece was not rejected",
 }
 
 

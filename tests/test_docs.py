@@ -1,0 +1,96 @@
+"""The documentation is true: its commands run, and every command, key and reason that exists is described."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from calibrate.cli import COMMANDS as CALIBRATE
+from edge_agent.cli import COMMANDS as AGENT
+from edge_agent.inspection import REASONS
+from edge_agent.station import Station
+from engines import errors
+from engines.cli import COMMANDS as ENGINES
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"^```sh(?P<why> not-run: [^\n]+)?\n(?P<commands>.*?)^```$", re.MULTILINE | re.DOTALL)
+# The same commands with less to do.
+SHORTER = (("--minutes 15", "--steps 40 --size 64"), ("--frames 120", "--frames 60"))
+
+
+def documents():
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def text_of(*names):
+    return "\n".join((ROOT / name).read_text() for name in names)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="training needs Python 3.11: run with a newer one")
+def test_the_commands_of_the_readme_run_in_order(tmp_path):
+    blocks = [match["commands"] for match in BLOCK.finditer(text_of("README.md")) if not match["why"]]
+    assert len(blocks) >= 7
+    script = "set -euo pipefail\n" + "\n".join(blocks)
+    for long, short in SHORTER:
+        assert long in script
+        script = script.replace(long, short)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "10 parts" in done.stdout
+    assert "No verdict and no mask changed." in done.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"{program} {name}"
+        for program, names in (("edge-engines", ENGINES), ("edge-calibrate", CALIBRATE), ("edge-agent", AGENT))
+        for name in names
+    ],
+)
+def test_every_command_is_documented(command):
+    assert f"`{command} " in text_of("docs/commands.md") or f"`{command}`" in text_of("docs/commands.md")
+
+
+def keys_of(model: type[BaseModel], prefix=""):
+    for name, field in model.model_fields.items():
+        key = f"{prefix}{field.alias or name}"
+        part = field.annotation
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            yield from keys_of(part, f"{key}.")
+        else:
+            yield key
+
+
+@pytest.mark.parametrize("key", list(keys_of(Station)))
+def test_every_station_key_is_documented(key):
+    assert f"`{key}`" in text_of("docs/station-file.md")
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_every_reason_is_documented_with_its_meaning(reason):
+    assert f"| `{reason}` | {REASONS[reason]} |" in text_of("docs/plc.md")
+
+
+def test_every_exit_code_is_documented():
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.AgentError)]
+    for code in {kind.exit_code for kind in kinds}:
+        assert f"| {code} |" in text_of("docs/commands.md")
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_point_to_files_that_exist(document):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text()):
+        assert (document.parent / target).exists(), target
