@@ -50,10 +50,10 @@ def encode_mask(mask: Mask, size_wh: tuple[int, int], *, inline_limit_bytes: int
     width, height = size_wh
     if not mask.any():
         return EncodedMask("coco_rle", size_wh, _rle_string(np.array([width * height], np.int64)))
-    counts = _run_lengths(mask, size_wh)
-    # Every run takes at least one character, so hopeless strings are never built.
-    if len(counts) <= inline_limit_bytes:
-        text = _rle_string(counts)
+    runs = _scaled_runs(mask, size_wh)
+    # Every run takes at least two characters and at most one a column joins another: hopeless strings are not built.
+    if 2 * (int(runs.of_column.sum()) - width) <= inline_limit_bytes:
+        text = _rle_string(_run_lengths(runs, size_wh))
         if len(text) <= inline_limit_bytes:
             return EncodedMask("coco_rle", size_wh, text)
     return EncodedMask("png", size_wh, encode_png(mask, size_wh))
@@ -80,7 +80,8 @@ def decode_mask(encoded: EncodedMask) -> Mask:
 def encode_rle(mask: Mask, size_wh: tuple[int, int] | None = None) -> bytes:
     """Return COCO's compressed RLE string of a mask, column by column, as pycocotools' `encode` makes it."""
     height, width = mask.shape
-    return _rle_string(_run_lengths(mask, size_wh or (width, height)))
+    size = size_wh or (width, height)
+    return _rle_string(_run_lengths(_scaled_runs(mask, size), size))
 
 
 def decode_rle(data: bytes, size_wh: tuple[int, int]) -> Mask:
@@ -134,30 +135,46 @@ def _nearest(source: int, target: int) -> Integers:
     return (2 * np.arange(target, dtype=np.int64) + 1) * source // (2 * target)
 
 
-def _run_lengths(mask: Mask, size_wh: tuple[int, int]) -> Integers:
-    """Return COCO's counts (zeros, ones, zeros, ...) of the scaled mask, column by column."""
+@dataclass(frozen=True)
+class _Runs:
+    """Runs of True by source column: rows of the scaled mask, and for each of its columns which runs are its own."""
+
+    starts: Integers
+    ends: Integers
+    first_of_column: Integers
+    of_column: Integers
+
+
+def _scaled_runs(mask: Mask, size_wh: tuple[int, int]) -> _Runs:
     (height, width), (out_width, out_height) = mask.shape, size_wh
     columns, starts, ends = _column_runs(mask)
     first_row = np.searchsorted(_nearest(height, out_height), np.arange(height + 1))
     starts, ends = first_row[starts], first_row[ends]
+    # Where the mask shrinks, a run may lie between two rows.
     seen = starts < ends
-    columns, starts, ends = columns[seen], starts[seen], ends[seen]
-    runs_of_column = np.bincount(columns, minlength=width)
+    of_column = np.bincount(columns[seen], minlength=width)
+    first_of_column = np.cumsum(of_column) - of_column
     source = _nearest(width, out_width)
-    repeats = runs_of_column[source]
-    first_run = np.concatenate(([0], np.cumsum(runs_of_column)[:-1]))[source]
-    out_column = np.repeat(np.arange(out_width), repeats)
-    within = np.arange(len(out_column)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-    run = np.repeat(first_run, repeats) + within
-    starts, ends = out_column * out_height + starts[run], out_column * out_height + ends[run]
+    return _Runs(starts[seen], ends[seen], first_of_column[source], of_column[source])
+
+
+def _run_lengths(runs: _Runs, size_wh: tuple[int, int]) -> Integers:
+    """Return COCO's counts (zeros, ones, zeros, ...) of the scaled mask, column by column."""
+    width, height = size_wh
+    total = width * height
+    repeats = runs.of_column
+    column = np.repeat(np.arange(width), repeats)
+    if len(column) == 0:
+        return np.array([total], np.int64)
+    within = np.arange(len(column)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+    run = np.repeat(runs.first_of_column, repeats) + within
+    starts, ends = column * height + runs.starts[run], column * height + runs.ends[run]
     # A run that ends at the bottom goes on at the top of the next column.
     apart = np.flatnonzero(ends[:-1] != starts[1:])
-    starts = starts[np.concatenate(([0], apart + 1))] if len(starts) else starts
-    ends = ends[np.concatenate((apart, [len(ends) - 1]))] if len(ends) else ends
+    starts, ends = starts[np.concatenate(([0], apart + 1))], ends[np.append(apart, len(ends) - 1)]
     edges = np.stack((starts, ends), axis=1).ravel()
-    total = out_width * out_height
-    inner = np.diff(edges, prepend=0)
-    return inner if len(edges) and edges[-1] == total else np.append(inner, total - (edges[-1] if len(edges) else 0))
+    counts = np.diff(edges, prepend=0)
+    return counts if edges[-1] == total else np.append(counts, total - edges[-1])
 
 
 def _column_runs(mask: Mask) -> tuple[Integers, Integers, Integers]:

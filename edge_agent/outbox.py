@@ -276,15 +276,19 @@ class Outbox:
         return int(cursor.lastrowid or 0)
 
     def _prune(self, database: sqlite3.Connection) -> None:
-        """Delete the oldest rows that nobody can ask for any more; the newest verdict stays, it carries the seq."""
+        """Delete the oldest rows that nobody can ask for any more.
+
+        The newest of each table stays: without it SQLite would hand out its number again, and a result that comes very
+        late would answer another part.
+        """
         values = {"window": self._window_ns, "rows": _PRUNE_ROWS, **self._now()}
         for table, key, done in (
-            ("verdicts", "seq", "acknowledged = 1 AND seq < (SELECT max(seq) FROM verdicts)"),
+            ("verdicts", "seq", "acknowledged = 1"),
             ("triggers", "trigger_id", "result_id IS NOT NULL"),
         ):
             database.execute(
                 f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {done} "  # noqa: S608, constants
-                f"ORDER BY {key} LIMIT :rows) AND {_AGE} >= :window",
+                f"ORDER BY {key} LIMIT :rows) AND {key} < (SELECT max({key}) FROM {table}) AND {_AGE} >= :window",
                 values,
             )
 

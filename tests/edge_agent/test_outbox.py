@@ -239,6 +239,17 @@ def test_nothing_grows_without_bound(outbox, now, path):
     assert rows(path, "triggers") <= WINDOW_S + 2
 
 
+def test_a_very_late_result_never_answers_a_later_part(outbox, now):
+    first = outbox.accept(trigger(at_ns=now.monotonic_ns))
+    store(outbox, "deadline", first.trigger_id)
+    outbox.acknowledge(["deadline"])
+    now.pass_s(WINDOW_S + 1)
+    outbox.acknowledge([])
+    second = outbox.accept(trigger("2", at_ns=now.monotonic_ns))
+    assert store(outbox, "late", first.trigger_id)[1] is False
+    assert [one.trigger_id for one in outbox.open_triggers()] == [second.trigger_id]
+
+
 def test_age_never_removes_what_is_not_acknowledged_or_open(outbox, now):
     store(outbox, "r1")
     outbox.accept(trigger(at_ns=now.monotonic_ns))
