@@ -9,20 +9,20 @@ from torch import Tensor, cat, nn
 from torch.nn import functional
 
 from engines.error_maps import make_error_maps
-from engines.network import Autoencoder, HighPass, box_mean
+from engines.network import Autoencoder, EdgeFilter, box_mean
 from engines.reduction import Geometry
 
 
 class Front(nn.Module):
-    """Cut out the ROI, average, scale to the map's size, and high-pass."""
+    """Cut out the ROI, average, scale to the map's size, and find the edges."""
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__()
         self.geometry = geometry
-        self.high_pass = HighPass()
+        self.edge_filter = EdgeFilter()
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (1, H, W, C) uint8 to the picture (1, C', h, w) in [0, 1] and its edges (1, 1, h, w) in [-1, 1]."""
+        """Map (1, H, W, C) uint8 to the picture (1, C', h, w) in [0, 1] and its edges (1, 1, h, w) in [0, 1]."""
         geometry = self.geometry
         x, y, width, height = geometry.roi_xywh_px
         region = frame.float()[:, y : y + height, x : x + width, : geometry.channels]
@@ -33,7 +33,7 @@ class Front(nn.Module):
         if tuple(planes.shape[2:]) != geometry.map_shape:
             planes = functional.interpolate(planes, size=geometry.map_shape, mode="bilinear", align_corners=False)
         picture = planes * (1.0 / 255.0)
-        return picture, self.high_pass(picture)
+        return picture, self.edge_filter(picture)
 
 
 class Tail(nn.Module):

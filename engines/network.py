@@ -1,6 +1,6 @@
 """The autoencoder: it sees only the edges of a part and must remember its colours.
 
-FAIR / EdgRec family: the input is the high-passed grey picture, so that a defect's colour and brightness cannot be
+FAIR / EdgRec family: the input is the gradient of the grey picture, so that a defect's colour and brightness cannot be
 copied through, and skip connections do no harm. Levels w, 2w, 4w, 4w; 2.4 GMAC at 256 x 256 and w = 32.
 """
 
@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-HIGH_PASS_BOX = 9
-HIGH_PASS_GAIN = 2.0
+EDGE_GAIN = 2.0
 _GREY_OF_BGR = (0.114, 0.587, 0.299)
 
 
@@ -33,19 +32,22 @@ def box_mean(maps: Tensor, box: int) -> Tensor:
     return functional.avg_pool2d(rows, (1, box), 1, (0, box // 2), count_include_pad=False)
 
 
-class HighPass(nn.Module):
-    """What the core sees: grey minus its local mean, times 2, clipped to [-1, 1].
+class EdgeFilter(nn.Module):
+    """What the core sees: the 3x3 morphological gradient of the grey picture (largest minus smallest), times 2.
 
-    One camera code is one step of the INT8 range (1/127 after the gain), so the first quantisation loses nothing.
+    Unsigned and without tone, it tells less of a defect than grey minus its local mean does: on the bottle's tuning
+    frames, after 200 steps, synthetic defects had an AUROC of 0.79 against 0.75. With the gain, one camera code is
+    one step of the INT8 range, 1/127; a step of more than half the tone range is clipped.
     """
 
     def forward(self, picture: Tensor) -> Tensor:
-        """Map (N, C', h, w) in [0, 1] to (N, 1, h, w) in [-1, 1]."""
+        """Map (N, C', h, w) in [0, 1] to edges (N, 1, h, w) in [0, 1]."""
         grey = picture
         if picture.shape[1] == len(_GREY_OF_BGR):
             blue, green, red = (picture[:, i : i + 1] * weight for i, weight in enumerate(_GREY_OF_BGR))
             grey = blue + green + red
-        return torch.clamp((grey - box_mean(grey, HIGH_PASS_BOX)) * HIGH_PASS_GAIN, -1.0, 1.0)
+        largest, minus_smallest = (functional.max_pool2d(plane, 3, 1, 1) for plane in (grey, -grey))
+        return torch.clamp((largest + minus_smallest) * EDGE_GAIN, 0.0, 1.0)
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:
@@ -67,7 +69,7 @@ class _Rise(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """The core: high-passed grey (N, 1, h, w) to the reconstruction (N, C', h, w), meant to lie in [0, 1].
+    """The core: edges (N, 1, h, w) in [0, 1] to the reconstruction (N, C', h, w), meant to lie in [0, 1].
 
     h and w must be divisible by 16. The stem is a 6x6 convolution with stride 2, the same map as a 2x2
     space-to-depth and a 3x3 convolution; the last convolution works at half resolution.

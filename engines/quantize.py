@@ -25,8 +25,8 @@ from engines.structure import CORE_INPUT, SKIP_OPS, last_convolution, producers
 Placement = Literal["tensorrt", "cpu"]
 Edges = npt.NDArray[np.float32]
 
-# The edges lie in [-1, 1] by construction, so their step needs no measurement.
-INPUT_STEP = 1.0 / 127.0
+# The edges lie in [0, 1] by construction, so their steps need no measurement.
+INPUT_STEP, INPUT_STEP_UNSIGNED = 1.0 / 127.0, 1.0 / 255.0
 _QUANTISED_BY_CPU = ["Conv", "Add", "MaxPool", "Relu", "Resize"]
 
 
@@ -82,8 +82,8 @@ def _tensorrt_options() -> dict[str, Any]:
 def _cpu_options() -> dict[str, Any]:
     step = {
         "quant_type": QuantType.QUInt8,
-        "scale": np.array(INPUT_STEP, np.float32),
-        "zero_point": np.array(128, np.uint8),
+        "scale": np.array(INPUT_STEP_UNSIGNED, np.float32),
+        "zero_point": np.array(0, np.uint8),
     }
     return {
         "activation_type": QuantType.QUInt8,

@@ -21,7 +21,7 @@ from engines.corruptions import Corruptor
 from engines.error_maps import make_error_maps
 from engines.images import Frame
 from engines.losses import ReconstructionLoss
-from engines.network import Autoencoder, HighPass
+from engines.network import Autoencoder, EdgeFilter
 from engines.runtime import Maps
 
 OBJECTIVE = "mse+ssim"
@@ -29,6 +29,7 @@ TIMED_STEPS = 20
 _LEARNING_RATE = 1e-3
 _WEIGHT_DECAY = 1e-4
 _BATCH_OF_INFERENCE = 4
+_PIXELS_WORTH_THREADS = 8 * 128 * 128
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def train(pictures: Frame, schedule: Schedule, *, rotates: bool) -> Trained:
         The network in evaluation mode, in float32.
     """
     torch.manual_seed(schedule.seed)
+    torch.set_num_threads(_threads(pictures.shape[1] * pictures.shape[2] * schedule.batch))
     network = Autoencoder(pictures.shape[3], width=schedule.width)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     loop = _Loop(network, Corruptor(pictures, rotates=rotates), schedule)
@@ -111,18 +113,18 @@ def as_pictures(frames: Frame) -> Tensor:
 
 @torch.no_grad()
 def edges_of(frames: Frame) -> npt.NDArray[np.float32]:
-    """Return what the core sees of frames at map size: (n, h, w, C') uint8 to (n, 1, h, w) float32 in [-1, 1]."""
-    edges: npt.NDArray[np.float32] = HighPass()(as_pictures(frames)).numpy()
+    """Return what the core sees of frames at map size: (n, h, w, C') uint8 to (n, 1, h, w) float32 in [0, 1]."""
+    edges: npt.NDArray[np.float32] = EdgeFilter()(as_pictures(frames)).numpy()
     return edges
 
 
 @torch.no_grad()
 def error_maps_of(network: Autoencoder, errors: list[str], frames: Frame) -> Iterator[Maps]:
     """Yield the error maps before the box, (K, h, w) float32, of frames at map size, (n, h, w, C') uint8, in order."""
-    high_pass, modules = HighPass(), make_error_maps(errors, frames.shape[3])
+    edge_filter, modules = EdgeFilter(), make_error_maps(errors, frames.shape[3])
     for start in range(0, len(frames), _BATCH_OF_INFERENCE):
         pictures = as_pictures(frames[start : start + _BATCH_OF_INFERENCE])
-        reconstructions = network(high_pass(pictures))
+        reconstructions = network(edge_filter(pictures))
         yield from torch.cat([error(pictures, reconstructions) for error in modules], dim=1).numpy()
 
 
@@ -130,7 +132,7 @@ class _Loop:
     def __init__(self, network: Autoencoder, corruptor: Corruptor, schedule: Schedule) -> None:
         self.network, self.corruptor, self.schedule = network, corruptor, schedule
         self.bf16 = supports_bf16()
-        self.high_pass, self.loss = HighPass(), ReconstructionLoss()
+        self.edge_filter, self.loss = EdgeFilter(), ReconstructionLoss()
         self.optimiser = torch.optim.AdamW(network.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
         network.train()
 
@@ -139,7 +141,7 @@ class _Loop:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         corrupted, clean = self.corruptor.batch((self.schedule.seed, step), self.schedule.batch)
-        edges = self.high_pass(as_pictures(corrupted))
+        edges = self.edge_filter(as_pictures(corrupted))
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
             reconstruction = self.network(edges.contiguous(memory_format=torch.channels_last))
         loss: Tensor = self.loss(reconstruction.float(), as_pictures(clean))
@@ -147,6 +149,11 @@ class _Loop:
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
         return loss.item()
+
+
+def _threads(pixels: int) -> int:
+    # Threads wait for each other at every operator: with small maps on a busy machine, two are four times slower.
+    return os.cpu_count() or 1 if pixels >= _PIXELS_WORTH_THREADS else 1
 
 
 def _warm_up(step: int) -> float:
@@ -171,6 +178,5 @@ def _progress() -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    torch.set_num_threads(os.cpu_count() or 1)
     with Progress(*columns, console=Console(stderr=True)) as progress:
         yield progress

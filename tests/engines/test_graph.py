@@ -9,7 +9,7 @@ from engines.debug_graph import with_reconstruction
 from engines.errors import RecipeError
 from engines.export import INPUT, OUTPUT, _export, export_parts, join
 from engines.graph import Front, InspectionGraph, Tail
-from engines.network import Autoencoder, HighPass
+from engines.network import Autoencoder, EdgeFilter
 from engines.recipe import MODEL_FILES, load_recipe
 from engines.reduction import Geometry, reduce_frame
 from engines.structure import check_structure, count_gmac
@@ -95,9 +95,9 @@ def export(module, arguments, inputs, outputs):
 
 
 def test_the_core_sees_neither_colour_nor_brightness():
-    high_pass = HighPass()
+    edge_filter = EdgeFilter()
     flat = torch.full((1, 3, 64, 64), 0.5) * torch.tensor([0.2, 0.9, 0.4]).reshape(1, 3, 1, 1)
-    assert high_pass(flat).abs().max() < 1e-6
+    assert edge_filter(flat).abs().max() < 1e-6
 
 
 def test_the_network_at_256_fits_the_budget():
