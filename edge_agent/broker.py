@@ -1,7 +1,8 @@
 """The demo's broker: amqtt in a process of its own, on loopback, for anybody on this machine.
 
-Not for a line. Nothing is kept on disk; a message for a client that is away with a persistent session comes later with
-its retain flag set; there are no access lists. A line runs Mosquitto.
+Not for a line, which runs Mosquitto. Nothing is kept on disk; there are no access lists; a retained message comes twice
+to a client that subscribes to several topics; what was queued for a client that was away comes with its retain flag set,
+so that a trigger among it is ignored.
 """
 
 from __future__ import annotations
