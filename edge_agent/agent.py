@@ -198,17 +198,24 @@ class Agent:
             if part is not None:
                 self._answer_outbox_failure(part, problem)
             return
+        except Exception:
+            if judgement.reason == "internal_error":
+                raise
+            log.exception("the verdict could not be written")
+            self._finish(Judgement(reason="internal_error"), event, part)
+            return
         self._publisher.wake()
         inspection = stored.inspection
         log.log(
             logging.WARNING if inspection.verdict == "INVALID" else logging.INFO,
-            "verdict=%s reasons=%s seq=%d meas_id=%s score=%s latency_ms=%.1f %s",
+            "verdict=%s reasons=%s seq=%d meas_id=%s score=%s latency_ms=%.1f%s %s",
             inspection.verdict,
             ",".join(inspection.reasons) or "-",
             inspection.seq,
             part.trigger.meas_id if part else "-",
             "-" if inspection.score is None else f"{inspection.score:.3f}",
             inspection.latency_ms,
+            "".join(f" {stage}_ms={duration_ns / 1e6:.3f}" for stage, duration_ns in judgement.stage_ns.items()),
             judgement.message,
         )
 

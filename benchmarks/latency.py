@@ -1,0 +1,162 @@
+"""From trigger to verdict: what the station adds to the inference, beside a bare echo over the same broker.
+
+    python benchmarks/latency.py [RECIPE] [--runs N] [--triggers N] [--json FILE]
+
+A PLC process (this one), the agent and an echo process talk through a Mosquitto of their own on loopback. The PLC
+triggers ten times a second; half-way between two triggers it sends a message that the echo process publishes back.
+For each frame the inference's own time, from the agent's log, is taken off the time from trigger to verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import queue
+import re
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from edge_agent.messages import Topics, encode_ack, parse_object
+from edge_agent.mqtt import BrokerAddress, Message, MqttClient
+from engines.command_line import track, write_json
+from engines.machine import describe_machine
+from engines.recipe import load_recipe
+
+INTERVAL_S = 0.1
+BAR_MS = 5.0
+TOPICS = Topics("edge/v1", "benchmark", "latency")
+LINE = re.compile(r"meas_id=(\S+) .* infer_ms=([\d.]+)")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("recipe", type=Path, nargs="?", default=Path("demo/work/recipe"))
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--triggers", type=int, default=300)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    broker = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
+    if broker is None or not arguments.recipe.is_dir():
+        print(f"Mosquitto and a recipe are needed ({arguments.recipe}): `make mosquitto demo`.", file=sys.stderr)
+        return 66
+    print(describe_machine())
+    runs = [measure(arguments.recipe.resolve(), broker, arguments.triggers, n) for n in range(arguments.runs)]
+    print(
+        f"{'run':>3} {'echo p50':>9} {'echo p99':>9} {'added p50':>10} {'added p99':>10} {'infer p50':>10} {'load':>5}  ms"
+    )
+    for number, run in enumerate(runs, 1):
+        print(
+            f"{number:3} {run['echo_p50']:9.2f} {run['echo_p99']:9.2f} {run['added_p50']:10.2f} {run['added_p99']:10.2f} "
+            f"{run['infer_p50']:10.2f} {run['load']:5.2f}"
+        )
+    median = statistics.median(run["added_p99"] for run in runs)
+    print(f"median of the runs: p99 {median:.2f} ms beyond the inference (at most {BAR_MS:g})")
+    write_json(arguments.json, {"machine": describe_machine(), "median_added_p99_ms": median, "runs": runs})
+    return 0 if median <= BAR_MS else 1
+
+
+def measure(recipe: Path, broker: str, triggers: int, number: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="latency-") as scratch:
+        folder, port = Path(scratch), free_port()
+        (folder / "mosquitto.conf").write_text(
+            f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n"
+        )
+        (folder / "station.yaml").write_text(station_file(recipe, port))
+        server = subprocess.Popen([broker, "-c", folder / "mosquitto.conf"], stderr=subprocess.DEVNULL)
+        echo = multiprocessing.get_context("spawn").Process(target=run_echo, args=(port,), daemon=True)
+        echo.start()
+        with (folder / "agent.log").open("w") as log:
+            command = [Path(sys.executable).with_name("edge-agent"), "run", "--config", folder / "station.yaml"]
+            agent = subprocess.Popen(command, stderr=log)
+            try:
+                verdict_ms, echo_ms = play(port, triggers, number)
+            finally:
+                agent.send_signal(signal.SIGTERM)
+                agent.wait(20)
+                echo.terminate()
+                server.terminate()
+                server.wait(20)
+        infer_ms = {match[1]: float(match[2]) for match in LINE.finditer((folder / "agent.log").read_text())}
+    added = [total - infer_ms[meas_id] for meas_id, total in verdict_ms.items()]
+    return {
+        "echo_p50": float(np.quantile(echo_ms, 0.5)),
+        "echo_p99": float(np.quantile(echo_ms, 0.99)),
+        "added_p50": float(np.quantile(added, 0.5)),
+        "added_p99": float(np.quantile(added, 0.99)),
+        "infer_p50": float(np.quantile([infer_ms[meas_id] for meas_id in verdict_ms], 0.5)),
+        "load": os.getloadavg()[0],
+    }
+
+
+def play(port: int, triggers: int, number: int) -> tuple[dict[str, float], list[float]]:
+    """Trigger and echo in turn; return milliseconds from trigger to verdict by meas_id, and those of the echo."""
+    states: queue.Queue[Message] = queue.Queue()
+    verdicts: queue.Queue[Message] = queue.Queue()
+    echoes: queue.Queue[Message] = queue.Queue()
+    handlers = {TOPICS.state: states.put, TOPICS.verdict: verdicts.put, "echo/out": echoes.put}
+    plc = MqttClient(BrokerAddress("127.0.0.1", port), "plc", handlers)
+    plc.start()
+    plc.live.wait(20)
+    while parse_object(states.get(timeout=20).payload, "state")["state"] != "ready":
+        pass
+    verdict_ms, echo_ms = {}, []
+    due = time.monotonic()
+    for index in track(range(triggers), label=f"run {number + 1}"):
+        due += INTERVAL_S / 2
+        time.sleep(max(0, due - time.monotonic()))
+        sent_ns = time.monotonic_ns()
+        plc.publish(TOPICS.trigger, b'{"meas_id": "%d"}' % index)
+        answer = verdicts.get(timeout=10)
+        verdict = parse_object(answer.payload, "verdict")
+        verdict_ms[verdict["meas_id"]] = (answer.received_ns - sent_ns) / 1e6
+        plc.publish(TOPICS.ack, encode_ack("plc", [verdict["result_id"]]))
+        due += INTERVAL_S / 2
+        time.sleep(max(0, due - time.monotonic()))
+        sent_ns = time.monotonic_ns()
+        plc.publish("echo/in", answer.payload)
+        echo_ms.append((echoes.get(timeout=10).received_ns - sent_ns) / 1e6)
+    plc.stop()
+    return verdict_ms, echo_ms
+
+
+def run_echo(port: int) -> None:
+    """Publish back whatever arrives, as the agent would if it did nothing else."""
+    client = MqttClient(
+        BrokerAddress("127.0.0.1", port), "echo", {"echo/in": lambda m: client.publish("echo/out", m.payload)}
+    )
+    client.start()
+    signal.pause()
+
+
+def station_file(recipe: Path, port: int) -> str:
+    height, width, channels = load_recipe(recipe).frame_shape
+    return f"""\
+schema: 1
+site: {TOPICS.site}
+station: {TOPICS.station}
+recipe: {recipe}
+state_dir: state
+camera: {{uri: "synthetic://plate?size={width}x{height}&channels={channels}&seed=5", mode: triggered}}
+trigger: {{deadline_ms: 5000, dedupe_window_s: 1}}
+mqtt: {{broker: "mqtt://127.0.0.1:{port}", consumer: plc}}
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
