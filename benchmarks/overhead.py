@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -66,7 +67,7 @@ def main() -> int:
 def add_extreme_thresholds(recipe: Path, folder: Path) -> tuple[str, str]:
     """Add one revision that passes every frame and one that rejects every frame; return their names."""
     current = load_thresholds(recipe)
-    with RecipeEngine(recipe) as engine:
+    with closing(RecipeEngine(recipe)) as engine:
         scores = [
             score(z_map(engine.maps(engine.load(path).pixels), current), current.min_area_map_px)
             for path in track(list_images(folder, recursive=True), label="scores")

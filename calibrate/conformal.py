@@ -67,7 +67,7 @@ def rate_bound(n: int, rejected: int) -> float:
     P(Beta(a, n + 1 - a) <= x) = P(Binomial(n, x) >= a).
     """
     low, high = 0.0, 1.0
-    while high - low > 1e-9:  # noqa: PLR2004
+    while high - low > 1e-9:
         middle = (low + high) / 2
         if 1 - _binomial_below(n, middle, rejected) < CONFIDENCE:
             low = middle

@@ -115,7 +115,7 @@ def _assign_uses(engine: RecipeEngine, images: Path) -> list[FitFrame]:
 def _halves(samples: Sequence[Sample], images: Path) -> tuple[list[Sample], list[Sample]]:
     """Divide new frames: the first half of the groups, in order, gives location and scale."""
     order = list(dict.fromkeys(s.group for s in samples))
-    if len(order) < 4:  # noqa: PLR2004
+    if len(order) < 4:
         raise DatasetError(
             f"{images} holds {len(order)} good parts that the recipe does not know.",
             fix="Record more good parts: half of them give location and scale, the other half the factor.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 import cv2
@@ -30,7 +29,7 @@ class LoadedFrame:
 
 
 class RecipeEngine:
-    """One loaded model of a recipe with one slot; a context manager."""
+    """One loaded model of a recipe with one slot; close it, or use `contextlib.closing`."""
 
     def __init__(self, folder: Path, *, model: Literal["tensorrt", "cpu"] = "cpu", threads: int = 2) -> None:
         """Load the model.
@@ -46,12 +45,8 @@ class RecipeEngine:
         self._slot: Frame = np.zeros(self.recipe.frame_shape, np.uint8)
         self.runtime.bind([self._slot])
 
-    def __enter__(self) -> RecipeEngine:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Release the model."""
         self.runtime.close()
 
     def read(self, path: Path) -> Frame:

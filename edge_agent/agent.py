@@ -88,10 +88,10 @@ class Agent:
             ConfigError: The camera says that it never can work this way.
         """
         log.info("starting station=%s recipe=%s", self.station.station, self._live.recipe.name)
+        self._refuse_open_parts("restart")
         self._camera.start()
         self._link.start()
         self._publisher.start()
-        self._refuse_open_parts("restart")
         try:
             while not self._stopping:
                 self._wait()

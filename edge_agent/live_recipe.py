@@ -81,15 +81,13 @@ def open_live_recipe(folder: Path, engine: EnginePart) -> LiveRecipe:
     """
     recipe = load_recipe(folder)
     thresholds = load_thresholds(folder)
+    pieces = [TestPiece(p.path.name, p.frame) for p in load_golden(folder) if p.kind == "defect"]
     runtime = open_runtime(engine.runtime, folder / MODEL_FILES[engine.runtime], threads=engine.threads)
     try:
         check_fits_model(
             thresholds, model=engine.runtime, model_sha256=runtime.model_sha256, maps_shape=runtime.maps_shape
         )
         verify_engine(runtime, folder)
-        pieces = [TestPiece(p.path.name, p.frame) for p in load_golden(folder) if p.kind == "defect"]
-        if not pieces:
-            raise EngineError(f"{folder} has no test piece.", fix="Train the recipe again: golden/ is incomplete.")
     except BaseException:
         runtime.close()
         raise

@@ -223,7 +223,7 @@ def _parse_rle(data: bytes) -> Integers:
         if not bits & _MORE:
             if bits & _SIGN:
                 value -= 1 << shift
-            counts.append(value + (counts[-2] if len(counts) > 2 else 0))  # noqa: PLR2004, the format's own three
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
             value = shift = 0
     if shift or not counts:
         raise MessageError("COCO RLE ends in the middle of a count.", fix="Check that `data` was not cut.")

@@ -298,7 +298,7 @@ def _identifier(content: Mapping[str, Any], key: str, what: str) -> str | None:
 
 def _shown(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 60 else text[:60] + "..."  # noqa: PLR2004, a line of a log
+    return text if len(text) <= 60 else text[:60] + "..."
 
 
 def _refuse_constant(name: str) -> float:

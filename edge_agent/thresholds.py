@@ -191,7 +191,7 @@ def activate(recipe_folder: Path, name: str) -> None:
 
 def _check_arrays(folder: Path, location: Maps, scale: Maps) -> None:
     same = location.shape == scale.shape and location.dtype == scale.dtype == np.float32
-    if not same or location.ndim != 3 or not np.isfinite(location).all() or not (scale > 0).all():  # noqa: PLR2004
+    if not same or location.ndim != 3 or not np.isfinite(location).all() or not (scale > 0).all():
         raise ThresholdsError(
             f"{folder} is not usable: location {location.dtype} {location.shape} must be finite, "
             f"scale {scale.dtype} {scale.shape} positive, and both (K, h, w) float32.",

@@ -33,7 +33,8 @@ def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
     images = sorted(p for p in found if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file())
     if not images:
         raise NoInputError(
-            f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}).", fix="Point to the folder that holds the images."
+            f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}).",
+            fix="Point to the folder that holds the images.",
         )
     return images
 
@@ -50,7 +51,9 @@ def read_image(path: Path) -> Frame:
     try:
         content = path.read_bytes()
     except OSError as problem:
-        raise _unreadable(path, f"cannot be read: {problem.strerror}", "Check the disk and the permissions.") from problem
+        raise _unreadable(
+            path, f"cannot be read: {problem.strerror}", "Check the disk and the permissions."
+        ) from problem
     _check_complete(path, content)
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -59,11 +62,15 @@ def read_image(path: Path) -> Frame:
     if pixels is None:
         raise _unreadable(path, "is not an image", "Remove it, or save it again as PNG.")
     if pixels.dtype != np.uint8:
-        raise _unreadable(path, f"has {pixels.dtype} pixels", "Save it with 8 bits a channel, as the camera delivers it.")
+        raise _unreadable(
+            path, f"has {pixels.dtype} pixels", "Save it with 8 bits a channel, as the camera delivers it."
+        )
     frame = pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
     if min(frame.shape[:2]) < SMALLEST_SIDE_PX:
         size = f"{frame.shape[1]} x {frame.shape[0]}"
-        raise _unreadable(path, f"is {size} pixels; at least 64 x 64 is needed", "Remove it, or record it in full size.")
+        raise _unreadable(
+            path, f"is {size} pixels; at least 64 x 64 is needed", "Remove it, or record it in full size."
+        )
     return np.ascontiguousarray(frame)
 
 

@@ -39,7 +39,9 @@ def load_yaml(path: Path, model: type[Model], *, error: type[ConfigError]) -> Mo
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as problem:
-        raise error(f"{path} cannot be read: {problem.strerror}.", fix="Check the path and its permissions.") from problem
+        raise error(
+            f"{path} cannot be read: {problem.strerror}.", fix="Check the path and its permissions."
+        ) from problem
     except UnicodeDecodeError as problem:
         raise error(f"{path} is not UTF-8 text: {problem.reason}.", fix="Save it as UTF-8, or restore it.") from problem
     return parse_yaml(text, model, name=str(path), error=error)
@@ -53,7 +55,10 @@ def parse_yaml(text: str, model: type[Model], *, name: str, error: type[ConfigEr
         aliases = [event for event in yaml.parse(text, Loader=yaml.SafeLoader) if isinstance(event, yaml.AliasEvent)]
         if aliases:
             # An alias can contain itself, or grow a file of a line to gigabytes.
-            raise error(f"{name}:{_line(aliases[0])}: aliases such as *{aliases[0].anchor} are not used here.", fix="Write it out.")
+            raise error(
+                f"{name}:{_line(aliases[0])}: aliases such as *{aliases[0].anchor} are not used here.",
+                fix="Write it out.",
+            )
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as problem:
@@ -61,7 +66,8 @@ def parse_yaml(text: str, model: type[Model], *, name: str, error: type[ConfigEr
         line = mark.line + 1 if mark else 1
         what = getattr(problem, "problem", None) or str(problem)
         raise error(
-            f"{name}:{line}: not valid YAML: {what}.", fix="Correct that line (indent with spaces, one `key: value` a line)."
+            f"{name}:{line}: not valid YAML: {what}.",
+            fix="Correct that line (indent with spaces, one `key: value` a line).",
         ) from problem
     if root is not None:
         _note_lines(root, (), lines, mistakes)

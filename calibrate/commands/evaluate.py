@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from pathlib import Path
 
 from calibrate.evaluation import evaluate
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    with RecipeEngine(arguments.recipe) as engine:
+    with closing(RecipeEngine(arguments.recipe)) as engine:
         figures, _ = evaluate(engine, arguments.dataset)
     print_figures(figures)
     write_json(arguments.json, figures)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from pathlib import Path
 
 from calibrate.fit import FitWish, describe, fit
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     wish = FitWish(arguments.false_reject_rate, arguments.confident, arguments.min_area_px, arguments.note)
-    with RecipeEngine(arguments.recipe) as engine:
+    with closing(RecipeEngine(arguments.recipe)) as engine:
         revision = fit(engine, arguments.images, wish)
     for line in describe(revision):
         print(line)

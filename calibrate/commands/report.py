@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     verdicts = read_verdicts(arguments.verdicts, arguments.dataset)
-    with RecipeEngine(arguments.recipe) as engine:
+    with closing(RecipeEngine(arguments.recipe)) as engine:
         figures, _ = evaluate(engine, arguments.dataset)
         write_report(engine, verdicts, figures, arguments.html, arguments.picture)
     print_figures(figures)

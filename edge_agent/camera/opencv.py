@@ -156,4 +156,4 @@ class OpenCvCamera:
 
 
 def _shape(frame: Frame) -> tuple[int, int, int]:
-    return frame.shape[0], frame.shape[1], 1 if frame.ndim == 2 else frame.shape[2]  # noqa: PLR2004 - grey
+    return frame.shape[0], frame.shape[1], 1 if frame.ndim == 2 else frame.shape[2]

@@ -69,11 +69,7 @@ def _machine() -> Iterator[Finding]:
 
 
 def _libraries() -> Iterator[Finding]:
-    for name in _REQUIRED:
-        try:
-            yield Finding(name, "ok", metadata.version(name))
-        except metadata.PackageNotFoundError:
-            yield Finding(name, "missing", f"pip install {name}")
+    yield from map(_package, _REQUIRED)
     try:
         import cv2
     except ImportError as problem:
@@ -83,6 +79,13 @@ def _libraries() -> Iterator[Finding]:
     built = any("GStreamer" in line and "YES" in line for line in cv2.getBuildInformation().splitlines())
     text = "in OpenCV" if built else "not in this OpenCV: gst:// needs JetPack's or Debian's python3-opencv"
     yield Finding("GStreamer", "ok" if built else "note", text)
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(name, "ok", metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Finding(name, "missing", f"pip install {name}")
 
 
 def _permissions() -> Iterator[Finding]:

@@ -44,5 +44,3 @@ def test_the_promise_holds_on_average_over_many_calibrations(wished):
         rates.append(erfc(factor / sqrt(2)) / 2)
     assert np.mean(rates) == pytest.approx(promise.expected_rate, rel=0.05)
     assert promise.expected_rate <= wished
-
-

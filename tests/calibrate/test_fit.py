@@ -1,0 +1,170 @@
+import csv
+import json
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from parts import draw_part
+
+from calibrate.cli import main
+from calibrate.fit import known_uses
+from edge_agent.thresholds import load_thresholds, revision_names
+
+
+@pytest.fixture
+def recipe(tmp_path, tiny_recipe):
+    shutil.copytree(tiny_recipe, tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def fit(recipe, images, *more, rate="0.05"):
+    return main(["fit", str(recipe), "--images", str(images), "--false-reject-rate", rate, *more])
+
+
+def test_a_fit_promises_what_its_parts_support_and_is_in_force(recipe, good_frames_folder, capsys):
+    assert fit(recipe, good_frames_folder) == 0
+    revision = load_thresholds(recipe)
+    promise = revision.calibration.promise
+    assert (promise.groups, promise.frames) == (20, 20)
+    assert promise.expected_rate == pytest.approx(1 / 21)
+    printed = capsys.readouterr().out
+    assert "about 4.76% will be rejected" in printed
+    assert "20 good parts (20 frames) that the network never saw" in printed
+
+
+def test_only_frames_that_the_network_never_saw_give_the_factor(recipe, good_frames_folder):
+    assert fit(recipe, good_frames_folder) == 0
+    uses = known_uses(recipe)
+    with (recipe / "thresholds" / "r0001" / "images.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {uses[row["sha256"]] for row in rows if row["use"] == "factor"} == {"set_aside"}
+    assert {uses[row["sha256"]] for row in rows if row["use"] == "location"} == {"trained", "tuning"}
+    factor = load_thresholds(recipe).factor
+    assert max(float(row["score"]) for row in rows if row["use"] == "factor") == pytest.approx(factor, rel=1e-5)
+
+
+def test_a_wish_beyond_the_parts_is_refused_and_changes_nothing(recipe, good_frames_folder, capsys):
+    assert fit(recipe, good_frames_folder, rate="0.01") == 65
+    assert "Add 79 more set-aside good parts (99 in all)" in capsys.readouterr().err
+    assert revision_names(recipe) == []
+
+
+def test_images_that_all_trained_the_network_are_refused(recipe, good_frames_folder, tmp_path, capsys):
+    uses = known_uses(recipe)
+    with (recipe / "images.csv").open(newline="") as file:
+        trained = [row["file"] for row in csv.DictReader(file) if uses[row["sha256"]] == "trained"]
+    folder = tmp_path / "trained"
+    folder.mkdir()
+    for name in trained:
+        shutil.copy(good_frames_folder / name, folder / name)
+    assert fit(recipe, folder) == 65
+    assert "trained the network" in capsys.readouterr().err
+
+
+def test_the_group_is_the_unit_of_the_promise(recipe, good_frames_folder, tmp_path, capsys):
+    folder = tmp_path / "grouped"
+    shutil.copytree(good_frames_folder, folder)
+    names = sorted(path.name for path in folder.glob("*.png"))
+    with (folder / "groups.csv").open("w") as file:
+        file.write("file,group\n" + "".join(f"{name},block{int(name[:3]) // 10}\n" for name in names))
+    assert fit(recipe, folder) == 65
+    assert "good parts" in capsys.readouterr().err
+
+
+def test_new_frames_alone_are_halved(recipe, tmp_path):
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for seed in range(100, 140):
+        cv2.imwrite(str(folder / f"{seed}.png"), draw_part(seed))
+    assert fit(recipe, folder) == 0
+    assert load_thresholds(recipe).calibration.promise.groups == 20
+
+
+def test_each_fit_is_a_new_revision_and_no_activate_leaves_the_old_in_force(recipe, good_frames_folder):
+    assert fit(recipe, good_frames_folder) == 0
+    assert fit(recipe, good_frames_folder, "--no-activate", "--note", "lens cleaned") == 0
+    assert revision_names(recipe) == ["r0001", "r0002"]
+    assert load_thresholds(recipe).name == "r0001"
+    assert load_thresholds(recipe, name="r0002").calibration.note == "lens cleaned"
+
+
+def test_thresholds_under_which_a_test_piece_passes_are_refused(recipe, good_frames_folder, tmp_path, capsys):
+    folder = tmp_path / "spoiled"
+    shutil.copytree(good_frames_folder, folder)
+    for seed in range(30):
+        frame = np.random.default_rng(seed).integers(0, 256, (80, 96, 3), np.uint8)
+        cv2.imwrite(str(folder / f"noise{seed}.png"), frame)
+    assert fit(recipe, folder, rate="0.03") == 78
+    assert "would pass" in capsys.readouterr().err
+    assert revision_names(recipe) == []
+
+
+@pytest.mark.parametrize(("file", "damage"), [("scale.npy", b"x"), ("calibration.yaml", b""), ("location.npy", None)])
+def test_a_damaged_revision_is_refused_with_the_file_named(recipe, good_frames_folder, capsys, file, damage):
+    fit(recipe, good_frames_folder)
+    path = recipe / "thresholds" / "r0001" / file
+    path.unlink() if damage is None else path.write_bytes(damage)
+    assert main(["evaluate", str(recipe), str(good_frames_folder)]) == 78
+    assert file in capsys.readouterr().err
+
+
+def test_evaluating_without_thresholds_exits_78(recipe, good_frames_folder, capsys):
+    assert main(["evaluate", str(recipe), str(good_frames_folder)]) == 78
+    assert "no threshold revision in force" in capsys.readouterr().err
+
+
+@pytest.fixture
+def dataset(tmp_path, good_frames_folder):
+    root = tmp_path / "known"
+    for folder in ("test/good", "test/bar", "ground_truth/bar"):
+        (root / folder).mkdir(parents=True)
+    for index, path in enumerate(sorted(good_frames_folder.glob("*.png"))[:6]):
+        frame = cv2.imread(str(path))
+        cv2.imwrite(str(root / "test/good" / path.name), frame)
+        mask = np.zeros(frame.shape[:2], np.uint8)
+        mask[30:46, 20 + 5 * index : 40 + 5 * index] = 255
+        frame[mask > 0] = 0
+        cv2.imwrite(str(root / "test/bar" / path.name), frame)
+        cv2.imwrite(str(root / "ground_truth/bar" / f"{path.stem}_mask.png"), mask)
+    return root
+
+
+def test_evaluation_finds_plain_defects_and_writes_the_figures(fitted_recipe, dataset, tmp_path):
+    target = tmp_path / "figures.json"
+    assert main(["evaluate", str(fitted_recipe), str(dataset), "--json", str(target)]) == 0
+    figures = json.loads(target.read_text())
+    assert figures["image_auroc"] == 1.0
+    assert figures["recall"] == 1.0
+    assert figures["pixel_auroc"] > 0.9
+    assert 0 < figures["aupro"] <= 1
+    assert {"precision", "f1", "false_reject_rate"} <= set(figures)
+    assert figures["by_label"]["bar"] == {"frames": 6, "rejected": 6}
+
+
+def test_without_masks_the_pixel_metrics_are_null(fitted_recipe, dataset, tmp_path):
+    shutil.rmtree(dataset / "ground_truth")
+    target = tmp_path / "figures.json"
+    assert main(["evaluate", str(fitted_recipe), str(dataset), "--json", str(target)]) == 0
+    figures = json.loads(target.read_text())
+    assert (figures["pixel_auroc"], figures["aupro"]) == (None, None)
+    assert figures["image_auroc"] == 1.0
+
+
+def test_a_frame_of_another_size_is_named(fitted_recipe, dataset, capsys):
+    cv2.imwrite(str(dataset / "test/good/large.png"), np.zeros((200, 200, 3), np.uint8))
+    assert main(["evaluate", str(fitted_recipe), str(dataset)]) == 65
+    error = capsys.readouterr().err
+    assert "large.png" in error
+    assert "--resize" in error
+
+
+def test_a_missing_mask_is_named(fitted_recipe, dataset, capsys):
+    next((dataset / "ground_truth/bar").glob("*.png")).unlink()
+    assert main(["evaluate", str(fitted_recipe), str(dataset)]) == 65
+    assert "lacks the mask of 1 frames" in capsys.readouterr().err
+
+
+def test_a_folder_without_test_good_is_no_data_set(fitted_recipe, tmp_path, capsys):
+    assert main(["evaluate", str(fitted_recipe), str(tmp_path)]) == 66
+    assert "has no test/good" in capsys.readouterr().err

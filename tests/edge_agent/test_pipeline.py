@@ -1,0 +1,167 @@
+"""The way of a frame through ring, engine and decision, without camera process and MQTT."""
+
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_agent.camera.messages import BadFrame, FrameCaptured
+from edge_agent.live_recipe import open_live_recipe
+from edge_agent.pipeline import Pipeline
+from edge_agent.ring import FrameRing
+from edge_agent.station import EnginePart
+from edge_agent.thresholds import load_thresholds
+from engines.errors import EngineError, RecipeError, ThresholdsError
+
+
+@pytest.fixture
+def ring():
+    ring = FrameRing.create((80, 96, 3), 2)
+    yield ring
+    ring.close()
+
+
+@pytest.fixture
+def live(fitted_recipe):
+    live = open_live_recipe(fitted_recipe, EnginePart(threads=1))
+    yield live
+    live.close()
+
+
+class Engine:
+    """Stands in front of the real engine."""
+
+    def __init__(self, infer):
+        self.infer = infer
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def pipeline(live, ring):
+    return Pipeline(live, ring)
+
+
+@pytest.fixture
+def frame(good_frames_folder):
+    return cv2.imread(str(good_frames_folder / "000.png"))
+
+
+def written(ring, frame, slot=0):
+    ring.begin_write(slot)
+    ring.slot(slot)[...] = frame
+    ring.end_write(slot)
+    return FrameCaptured(0, slot, ring.generation(slot), 1, 2, 3, "frame", 0)
+
+
+def test_a_frame_is_judged_where_it_lies(pipeline, ring, frame):
+    assert pipeline.judge(written(ring, frame)).decision.verdict == "PASS"
+    frame[30:46, 30:50] = 0
+    assert pipeline.judge(written(ring, frame, slot=1)).decision.verdict == "FAIL"
+
+
+def test_one_changed_byte_of_the_slot_changes_the_score(pipeline, ring, frame, live):
+    event = written(ring, frame)
+    before = live.runtime.infer(0).copy()
+    ring.slot(0)[40, 48, 1] ^= 0x40
+    after = live.runtime.infer(0)
+    assert np.abs(after - before).max() > 0
+    assert pipeline.judge(event).decision is not None
+
+
+def test_a_frame_written_again_before_inference_is_torn(pipeline, ring, frame):
+    event = written(ring, frame)
+    written(ring, frame)
+    assert pipeline.judge(event).reason == "torn_frame"
+
+
+def test_a_frame_that_is_being_written_is_torn(pipeline, ring, frame):
+    event = written(ring, frame)
+    ring.begin_write(0)
+    assert pipeline.judge(event).reason == "torn_frame"
+
+
+def test_a_frame_written_during_inference_is_torn(pipeline, ring, frame, live):
+    event = written(ring, frame)
+    runtime = live.runtime
+
+    def infer(slot):
+        maps = runtime.infer(slot)
+        written(ring, frame)
+        return maps
+
+    live.runtime = Engine(infer)
+    judgement = pipeline.judge(event)
+    assert (judgement.reason, judgement.decision) == ("torn_frame", None)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "reason"),
+    [(0, "black_frame"), (255, "blown_out_frame"), (128, "blown_out_frame")],
+)
+def test_a_frame_that_shows_nothing_is_invalid(pipeline, ring, frame, pixels, reason):
+    assert pipeline.judge(written(ring, np.full_like(frame, pixels))).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (EngineError("it broke.", fix="Mend it."), "engine_error"),
+        (ZeroDivisionError("surprise"), "internal_error"),
+        (None, "non_finite"),
+    ],
+)
+def test_a_failing_engine_is_invalid_never_pass(pipeline, ring, frame, live, fault, reason):
+    def infer(slot):
+        if fault is not None:
+            raise fault
+        return np.full((2, 64, 64), np.nan, np.float32)
+
+    live.runtime = Engine(infer)
+    judgement = pipeline.judge(written(ring, frame))
+    assert (judgement.reason, judgement.decision) == (reason, None)
+
+
+def test_a_frame_that_the_camera_could_not_read_keeps_its_reason(pipeline):
+    assert pipeline.judge(BadFrame(0, 0, "frame_size", "too large", "x", 1, 0)).reason == "frame_size"
+
+
+def test_the_test_piece_must_be_rejected(live, ring):
+    live.bind(ring)
+    for _ in range(3):
+        live.run_test_piece()
+    object.__setattr__(live.thresholds.calibration, "factor", 1e9)
+    with pytest.raises(EngineError, match="was not rejected"):
+        live.run_test_piece()
+
+
+def test_thresholds_of_another_model_are_refused(tmp_path, fitted_recipe):
+    shutil.copytree(fitted_recipe, tmp_path / "recipe")
+    folder = tmp_path / "recipe" / "thresholds" / "r0001"
+    text = (folder / "calibration.yaml").read_text()
+    digest = load_thresholds(fitted_recipe).calibration.model_sha256
+    (folder / "calibration.yaml").write_text(text.replace(digest, "f" * 64))
+    from engines.recipe import write_manifest
+
+    write_manifest(folder, versions={})
+    with pytest.raises(ThresholdsError, match=r"was fitted on model.cpu.onnx ffffffffffff, but .* is running"):
+        open_live_recipe(tmp_path / "recipe", EnginePart(threads=1))
+
+
+@pytest.mark.parametrize("file", ["model.cpu.onnx", "recipe.yaml", "images.csv", "golden/golden.yaml"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "altered"])
+def test_a_damaged_recipe_is_refused_with_the_file_named(tmp_path, fitted_recipe, file, damage):
+    shutil.copytree(fitted_recipe, tmp_path / "recipe")
+    path = tmp_path / "recipe" / file
+    content = path.read_bytes()
+    match damage:
+        case "missing":
+            path.unlink()
+        case "truncated":
+            path.write_bytes(content[: len(content) // 2])
+        case _:
+            path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    with pytest.raises(RecipeError, match=path.name):
+        open_live_recipe(tmp_path / "recipe", EnginePart(threads=1))
