@@ -49,7 +49,11 @@ class GoodImages:
 
     def read(self, sample: Sample) -> Frame:
         """Decode one frame and bring it to `frame_shape`."""
-        return fit_frame(read_image(sample.path), self.frame_shape, self.resize)[0]
+        return self.read_with_rectangle(sample)[0]
+
+    def read_with_rectangle(self, sample: Sample) -> tuple[Frame, Rectangle]:
+        """Decode one frame, and say where in it the part is shown; see `fit_frame`."""
+        return fit_frame(read_image(sample.path), self.frame_shape, self.resize)
 
 
 def fit_frame(frame: Frame, shape: Shape, mode: Resize) -> tuple[Frame, Rectangle]:

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
 from pathlib import Path
 
 import cv2
 import numpy as np
 import yaml
 
-from engines.dataset import GoodImages
+from engines.dataset import GoodImages, Rectangle
 from engines.files import replace_file
 from engines.golden import GOLDEN_FILE, TOLERANCE, load_golden, maps_file
 from engines.images import Frame
 from engines.recipe import GOLDEN_FOLDER, MODEL_FILES
 from engines.runtime import Runtime, open_runtime
-from engines.sample_split import Sample
 from engines.synthetic_defects import draw_test_piece
 
 GOOD_FRAMES, DEFECTIVE_FRAMES = 4, 3
 
 
-def write_golden(recipe_dir: Path, images: GoodImages, roi_xywh_px: tuple[int, int, int, int]) -> None:
+def write_golden(recipe_dir: Path, images: GoodImages, roi_xywh_px: Rectangle) -> None:
     """Write `golden/` of a recipe whose model files exist: frames, expected maps, `golden.yaml`.
 
     The frames are tuning frames, which the network was not trained on; where there are too few, trained ones fill up.
@@ -30,11 +29,12 @@ def write_golden(recipe_dir: Path, images: GoodImages, roi_xywh_px: tuple[int, i
     folder.mkdir()
     sources = [*images.of("tuning"), *images.of("trained")][: GOOD_FRAMES + DEFECTIVE_FRAMES]
     entries = []
-    for index, frame in enumerate(_frames(images, sources[:GOOD_FRAMES])):
-        entries.append(_write_frame(folder, f"good-{index}.png", "good", frame))
+    for index, sample in enumerate(sources[:GOOD_FRAMES]):
+        entries.append(_write_frame(folder, f"good-{index}.png", "good", images.read(sample)))
     # Frames other than the good ones, as far as there are enough.
-    for index, frame in enumerate(_frames(images, sources[::-1][:DEFECTIVE_FRAMES])):
-        piece = draw_test_piece(frame, roi_xywh_px, index)
+    for index, sample in enumerate(sources[::-1][:DEFECTIVE_FRAMES]):
+        frame, shown = images.read_with_rectangle(sample)
+        piece = draw_test_piece(frame, _intersection(roi_xywh_px, shown), index)
         entries.append(_write_frame(folder, f"defect-{index}.png", "defect", piece))
     listed = yaml.safe_dump({"tolerance": TOLERANCE, "frames": entries}, sort_keys=False)
     replace_file(folder / GOLDEN_FILE, listed.encode())
@@ -46,8 +46,12 @@ def write_golden(recipe_dir: Path, images: GoodImages, roi_xywh_px: tuple[int, i
             runtime.close()
 
 
-def _frames(images: GoodImages, samples: Sequence[Sample]) -> list[Frame]:
-    return [images.read(sample) for sample in samples]
+def _intersection(first: Rectangle, second: Rectangle) -> Rectangle:
+    x, y = max(first[0], second[0]), max(first[1], second[1])
+    right = min(first[0] + first[2], second[0] + second[2])
+    bottom = min(first[1] + first[3], second[1] + second[3])
+    # An ROI that shows padding only has no better place.
+    return (x, y, right - x, bottom - y) if right > x and bottom > y else first
 
 
 def _write_frame(folder: Path, name: str, kind: str, frame: Frame) -> dict[str, str]:
@@ -61,4 +65,6 @@ def _write_maps(runtime: Runtime, recipe_dir: Path, model: str) -> None:
     runtime.bind([slot])
     for golden in load_golden(recipe_dir):
         slot[...] = golden.frame
-        np.save(maps_file(golden.path, model), runtime.infer(0), allow_pickle=False)
+        content = io.BytesIO()
+        np.save(content, runtime.infer(0), allow_pickle=False)
+        replace_file(maps_file(golden.path, model), content.getvalue())

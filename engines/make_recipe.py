@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
 from engines.box_choice import BoxChoice, choose_box
 from engines.corruptions import Corruptor
@@ -113,11 +112,11 @@ def _write_models(folder: Path, parts: Parts, corruptor: Corruptor, seed: int) -
     """Write the three model files; returns the GMAC of one inference."""
     whole = join(parts)
     check_structure(whole, int8=False)
-    onnx.save(whole, folder / MODEL_FILES["fp32"])
+    replace_file(folder / MODEL_FILES["fp32"], whole.SerializeToString())
     for placement in ("tensorrt", "cpu"):
         model = join(parts, core=quantize_core(parts.core, _quantisation_edges(corruptor, seed), placement=placement))
         check_structure(model, int8=placement == "tensorrt")
-        onnx.save(model, folder / MODEL_FILES[placement])
+        replace_file(folder / MODEL_FILES[placement], model.SerializeToString())
     return count_gmac(whole)
 
 

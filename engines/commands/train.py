@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from engines.command_line import write_json
-from engines.errors import UsageError
+from engines.errors import EngineError, UsageError
 
 HELP = "train a recipe on a folder of good images"
 DEFAULT_STEPS = 1500
@@ -43,9 +43,14 @@ def run(arguments: argparse.Namespace) -> int:
     # torch takes seconds to load; a mistyped command line must not wait for it.
     map_shape, roi, name = _map_shape(arguments.size), _roi(arguments.roi), _name(arguments.name, arguments.recipe)
     _check_numbers(arguments)
-    from engines.make_recipe import Order, make_recipe
-    from engines.training import Schedule
-
+    try:
+        from engines.make_recipe import Order, make_recipe
+        from engines.training import Schedule
+    except ModuleNotFoundError as problem:
+        raise EngineError(
+            f"training needs {problem.name}, which is not installed.",
+            fix='Install it with `pip install "edge-agent[train]"`.',
+        ) from problem
     steps = DEFAULT_STEPS if arguments.steps is None and arguments.minutes is None else arguments.steps
     schedule = Schedule(steps, arguments.minutes, arguments.batch, arguments.seed, arguments.width)
     order = Order(

@@ -15,7 +15,6 @@ from engines.errors import EngineError
 from engines.golden import GoldenResult, compare_golden, load_golden, map_difference
 from engines.recipe import MODEL_FILES, load_recipe
 from engines.runtime import Maps, open_runtime
-from engines.structure import check_structure, count_gmac, load_model
 
 HELP = "check a recipe: files, structure of the models, golden maps, cost of INT8"
 
@@ -27,6 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    try:
+        from engines.structure import check_structure, count_gmac, load_model
+    except ModuleNotFoundError as problem:
+        raise EngineError(
+            f"verify needs {problem.name}, which is not installed.",
+            fix='Install it with `pip install "edge-agent[train]"`.',
+        ) from problem
     folder: Path = arguments.recipe
     recipe = load_recipe(folder)
     models = {kind: load_model(folder / name) for kind, name in MODEL_FILES.items()}

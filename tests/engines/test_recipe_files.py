@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
@@ -208,3 +209,18 @@ def test_verification_needs_neither_torch_nor_onnx():
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_a_letterboxed_recipe_is_made_and_verified(tmp_path, good_frames_folder):
+    images = tmp_path / "images"
+    shutil.copytree(good_frames_folder, images)
+    for path in sorted(images.iterdir())[:12]:
+        frame = cv2.imread(str(path))
+        cv2.imwrite(str(path), cv2.resize(frame, (120, 80)))
+    target = tmp_path / "recipe"
+    words = ["--size", "64", "--steps", "5", "--width", "16", "--errors", "l2", "--resize", "letterbox", "--rotates"]
+    assert main(["train", str(images), "--recipe", str(target), *words, "--json", str(tmp_path / "t.json")]) == 0
+    recipe = load_recipe(target)
+    assert (recipe.resize, recipe.frame_shape, recipe.maps_shape) == ("letterbox", (80, 96, 3), (1, 64, 64))
+    assert json.loads((tmp_path / "t.json").read_text())["steps"] == 5
+    assert main(["verify", str(target)]) == 0
