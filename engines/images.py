@@ -65,7 +65,7 @@ def read_image(path: Path) -> Frame:
         raise _unreadable(
             path, f"has {pixels.dtype} pixels", "Save it with 8 bits a channel, as the camera delivers it."
         )
-    frame = pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
+    frame = np.atleast_3d(pixels)
     if min(frame.shape[:2]) < SMALLEST_SIDE_PX:
         size = f"{frame.shape[1]} x {frame.shape[0]}"
         raise _unreadable(

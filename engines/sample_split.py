@@ -15,6 +15,7 @@ from engines.errors import DatasetError
 
 GROUPS_FILE = "groups.csv"
 TUNING_SHARE = 0.1
+FEWEST_ASIDE = 50
 
 Use = Literal["trained", "tuning", "set_aside"]
 
@@ -53,7 +54,7 @@ def read_groups(folder: Path) -> dict[str, str]:
 
 def set_aside_count(good: int) -> int:
     """Return how many of the good frames are set aside: 25 %, at least 50, or half of fewer than 100."""
-    return good // 2 if good < 100 else max(50, math.ceil(good / 4))
+    return min(good // 2, max(FEWEST_ASIDE, math.ceil(good / 4)))
 
 
 def split(samples: Sequence[Sample]) -> dict[str, Use]:

@@ -31,7 +31,7 @@ class OnnxRuntime:
                 str(model), session_options(threads), providers=["CPUExecutionProvider"]
             )
             frame, maps = self._session.get_inputs()[0], self._session.get_outputs()[0]
-        if frame.type != "tensor(uint8)" or len(frame.shape) != 4 or len(maps.shape) != 4:
+        if frame.type != "tensor(uint8)" or {len(frame.shape), len(maps.shape)} != {4}:
             raise EngineError(f"{model} is not an inspection graph.", fix="Use a model file of a recipe.")
         self.frame_shape: tuple[int, int, int] = tuple(frame.shape[1:])
         self.maps_shape: tuple[int, int, int] = tuple(maps.shape[1:])
