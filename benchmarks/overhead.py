@@ -44,7 +44,7 @@ STAGES = ("retrieve", "check", "infer", "decide", "enqueue")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipe", type=Path, nargs="?", default=Path("demo/work/recipe"))
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("demo/work/plate/train/good"))
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("demo/work/good"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()

@@ -99,7 +99,7 @@ class Agent:
                 self._keep_ready()
                 if self.station.camera.mode == "free_run":
                     self._request_ahead()
-                while not self._stopping and (waiting := self._intake.next_part()):
+                if waiting := self._intake.next_part():
                     self._inspect(*waiting)
         finally:
             self._shut_down()
@@ -239,7 +239,8 @@ class Agent:
     # --- camera, state and time ---------------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        select.select([self._camera.fileno(), self._wake_reader], [], [], _WAIT_S)
+        timeout_s = 0 if self._intake.has_parts else _WAIT_S
+        select.select([self._camera.fileno(), self._wake_reader], [], [], timeout_s)
         with suppress(BlockingIOError):
             os.read(self._wake_reader, 4096)
 

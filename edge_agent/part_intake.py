@@ -58,6 +58,11 @@ class PartIntake:
                 log.info("trigger repeated meas_id=%s result_id=%s", trigger.meas_id, result_id)
                 self._resend()
 
+    @property
+    def has_parts(self) -> bool:
+        """Whether a part waits."""
+        return bool(self._parts)
+
     def next_part(self) -> tuple[OpenTrigger, str | None] | None:
         """Return the oldest waiting part and the reason to refuse it, if any; None when no part waits."""
         return self._parts.popleft() if self._parts else None
