@@ -75,17 +75,7 @@ def fit_frame(frame: Frame, shape: Shape, mode: Resize) -> tuple[Frame, Rectangl
     height, width, _ = shape
     if frame.shape == shape:
         return frame, (0, 0, width, height)
-    seen, wanted = describe_size(frame.shape), describe_size(shape)
-    if frame.shape[2] != shape[2]:
-        raise DatasetError(
-            f"a frame is {seen} but the recipe takes {wanted}.",
-            fix="Record it with the camera and format of the recipe.",
-        )
-    if mode == "none":
-        raise DatasetError(
-            f"a frame is {seen} but the recipe takes {wanted}.",
-            fix="Use frames of one size, or train with --resize letterbox or --resize stretch.",
-        )
+    _check_can_fit(frame, shape, mode)
     ratio = min(height / frame.shape[0], width / frame.shape[1])
     if mode == "stretch":
         inner_height, inner_width = height, width
@@ -157,6 +147,16 @@ def cache_samples(images: GoodImages, samples: Sequence[Sample], geometry: Geome
 def to_uint8(pixels: npt.NDArray[np.float32]) -> Frame:
     """Round pixels in [0, 255] to uint8, newly allocated."""
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+def _check_can_fit(frame: Frame, shape: Shape, mode: Resize) -> None:
+    seen, wanted = describe_size(frame.shape), describe_size(shape)
+    fix = "Use frames of one size, or train with --resize letterbox or --resize stretch."
+    if frame.shape[2] != shape[2]:
+        fix = "Record it with the camera and format of the recipe."
+    elif mode != "none":
+        return
+    raise DatasetError(f"a frame is {seen} but the recipe takes {wanted}.", fix=fix)
 
 
 def _inspect(path: Path) -> tuple[str, Shape] | FrameError:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from engines.errors import EngineError
@@ -164,8 +164,3 @@ def _vendor_errors(placement: str) -> Iterator[None]:
         ) from problem
     finally:
         root.setLevel(level)
-
-
-def weights_of(model: onnx.ModelProto) -> dict[str, npt.NDArray[Any]]:
-    """Return every constant of a model by name."""
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
