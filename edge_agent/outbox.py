@@ -218,12 +218,15 @@ class Outbox:
     def acknowledge(self, result_ids: Sequence[str]) -> int:
         """Take verdicts out of the queue, and delete a few whose dedupe window has passed.
 
+        Only what was sent can be acknowledged: when a part is asked for again, a late acknowledgement of the first
+        answer must not swallow the second.
+
         Returns:
             How many were waiting; unknown and repeated ids do not count.
         """
         with self._transaction() as database:
             count = database.executemany(
-                "UPDATE verdicts SET acknowledged = 1 WHERE result_id = ? AND acknowledged = 0",
+                "UPDATE verdicts SET acknowledged = 1 WHERE result_id = ? AND acknowledged = 0 AND sends > 0",
                 [(result_id,) for result_id in result_ids],
             ).rowcount
             self._prune(database)
@@ -253,7 +256,9 @@ class Outbox:
         (again,) = database.execute(
             "SELECT count(*) FROM verdicts WHERE result_id = ? AND acknowledged = 1", (result_id,)
         ).fetchone()
-        database.execute("UPDATE verdicts SET next_due_ns = 0, acknowledged = 0 WHERE result_id = ?", (result_id,))
+        database.execute(
+            "UPDATE verdicts SET next_due_ns = 0, sends = 0, acknowledged = 0 WHERE result_id = ?", (result_id,)
+        )
         self._depth += again
 
     def _journal(self, database: sqlite3.Connection, trigger: Trigger) -> int:

@@ -180,7 +180,7 @@ def test_free_run_goes_on_while_the_broker_is_away_and_nothing_is_lost(
     station = make_station(f"folder://{good_frames_folder}?pace=20", camera={"mode": "free_run"})
     plc = make_plc(station)
     first = plc.verdict()
-    mosquitto.stop()
+    mosquitto.kill()
     time.sleep(0.5)
     mosquitto.start()
     received = {first["frame_seq"]: first}

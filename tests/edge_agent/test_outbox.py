@@ -74,6 +74,12 @@ def store(outbox, result_id, trigger_id=None, mask_png=None):
     return seq, stored
 
 
+def send(outbox, result_id, trigger_id=None):
+    seq, stored = store(outbox, result_id, trigger_id)
+    outbox.mark_sent([seq], ack_timeout_s=2)
+    return seq, stored
+
+
 def rows(path, table):
     with sqlite3.connect(path) as database:
         return database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
@@ -222,17 +228,27 @@ def test_what_was_sent_before_a_reboot_is_due_within_a_minute(open_outbox, now):
 
 
 def test_only_waiting_verdicts_count_as_acknowledged(outbox):
-    store(outbox, "r1")
+    send(outbox, "r1")
     assert outbox.acknowledge(["r1", "r1", "unknown"]) == 1
     assert outbox.acknowledge(["r1"]) == 0
     assert outbox.depth() == 0
     assert outbox.due_live(after_seq=0, limit=9) == []
 
 
+def test_a_late_acknowledgement_does_not_swallow_the_answer_to_a_repeat(outbox):
+    part = outbox.accept(trigger())
+    seq, _ = send(outbox, "r1", part.trigger_id)
+    outbox.accept(trigger())
+    assert outbox.acknowledge(["r1"]) == 0
+    assert [entry.seq for entry in outbox.due_live(after_seq=0, limit=9)] == [seq]
+    outbox.mark_sent([seq], ack_timeout_s=2)
+    assert outbox.acknowledge(["r1"]) == 1
+
+
 def test_nothing_grows_without_bound(outbox, now, path):
     for number in range(200):
         part = outbox.accept(trigger(str(number), at_ns=now.monotonic_ns))
-        store(outbox, f"r{number}", part.trigger_id)
+        send(outbox, f"r{number}", part.trigger_id)
         outbox.acknowledge([f"r{number}"])
         now.pass_s(1)
     assert rows(path, "verdicts") <= WINDOW_S + 2
@@ -241,7 +257,7 @@ def test_nothing_grows_without_bound(outbox, now, path):
 
 def test_a_very_late_result_never_answers_a_later_part(outbox, now):
     first = outbox.accept(trigger(at_ns=now.monotonic_ns))
-    store(outbox, "deadline", first.trigger_id)
+    send(outbox, "deadline", first.trigger_id)
     outbox.acknowledge(["deadline"])
     now.pass_s(WINDOW_S + 1)
     outbox.acknowledge([])
@@ -255,7 +271,7 @@ def test_age_never_removes_what_is_not_acknowledged_or_open(outbox, now):
     outbox.accept(trigger(at_ns=now.monotonic_ns))
     now.pass_s(10**6)
     for number in range(100):
-        store(outbox, f"s{number}")
+        send(outbox, f"s{number}")
         outbox.acknowledge([f"s{number}"])
     assert [e.result_id for e in outbox.due_live(after_seq=0, limit=9)] == ["r1"]
     assert len(outbox.open_triggers()) == 1

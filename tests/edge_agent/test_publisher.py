@@ -142,7 +142,9 @@ def test_a_live_verdict_does_not_wait_for_the_backlog(bench):
 
 
 def test_only_the_named_consumer_empties_the_outbox(bench):
+    bench.publisher.on_live()
     bench.store("a", "b")
+    bench.publisher.run_once()
     bench.publisher.on_ack(encode_ack("somebody", ["a", "b"]))
     bench.publisher.run_once()
     assert bench.outbox.depth() == 2
