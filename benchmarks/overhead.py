@@ -99,8 +99,12 @@ def compare(recipe: Path, revision: str, folder: Path, verdict: str, scratch: Pa
     session = ort.InferenceSession(str(recipe / MODEL_FILES["cpu"]), options, providers=["CPUExecutionProvider"])
     bare, ours, stages = [], [], defaultdict(list)
     for number in range(rounds):
-        bare.append(bare_rate(session, paths))
+        # Now one first, now the other, so that a machine that becomes slower favours neither.
+        if number % 2:
+            bare.append(bare_rate(session, paths))
         ours.append(replay_rate(station, folder, scratch / f"{revision}-{number}.db", verdict, stages))
+        if not number % 2:
+            bare.append(bare_rate(session, paths))
     ratio = statistics.median(a / b for a, b in zip(ours, bare, strict=True))
     print(f"\n{verdict} for every frame: {len(paths)} frames, {rounds} rounds, load average {os.getloadavg()[0]:.2f}")
     print(f"bare loop {statistics.median(bare):6.1f} frames/s    replay {statistics.median(ours):6.1f} frames/s")

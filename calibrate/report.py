@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from calibrate.pictures import colour, data_uri, heat, outlined, png, resized
 from calibrate.recipe_engine import RecipeEngine
 from edge_agent.decision import z_map
 from edge_agent.inspection import Mask
-from edge_agent.masks import decode_rle
+from edge_agent.masks import decode_png, decode_rle
 from engines.debug_graph import Reconstructor
 from engines.errors import DatasetError
 from engines.files import replace_file
@@ -39,6 +40,7 @@ class PartVerdict:
     verdict: str
     score: float | None
     message: dict[str, Any]
+    mask_png: str | None
 
     @property
     def is_wrong(self) -> bool:
@@ -68,11 +70,12 @@ def read_verdicts(path: Path, dataset: Path) -> list[PartVerdict]:
     verdicts = []
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
-            message = json.loads(text)["verdict"]
+            line = json.loads(text)
+            message = line["verdict"]
             if message is None or message["frame_seq"] is None:
                 continue
             frame = frames[files[message["frame_seq"]]]
-            verdicts.append(PartVerdict(frame, message["verdict"], message["score"], message))
+            verdicts.append(PartVerdict(frame, message["verdict"], message["score"], message, line["mask_png"]))
         except (ValueError, KeyError, IndexError, TypeError) as problem:
             raise DatasetError(
                 f"{path}:{number} is not a verdict on a frame of {dataset}/test.",
@@ -140,7 +143,7 @@ def _panels(engine: RecipeEngine, reconstructor: Reconstructor, item: PartVerdic
     thresholds = revision_in_force(engine)
     z = to_original_pixels(z_map(engine.maps(loaded.pixels), thresholds), engine.recipe, loaded)
     truth = load_mask(item.frame, loaded.original_shape)
-    mask = _mask_of(item.message, engine, loaded.original_shape)
+    mask = _mask_of(item, engine, loaded.original_shape)
     original = engine.read(item.frame.path)
     pictures = (
         colour(original),
@@ -152,13 +155,17 @@ def _panels(engine: RecipeEngine, reconstructor: Reconstructor, item: PartVerdic
     return [np.asarray(resized(picture, PANEL_PX)[:height]) for picture in pictures]
 
 
-def _mask_of(message: dict[str, Any], engine: RecipeEngine, shape: tuple[int, int]) -> Mask:
-    """Return the mask that the verdict carried, on the whole frame; empty where it went to a topic of its own."""
+def _mask_of(item: PartVerdict, engine: RecipeEngine, shape: tuple[int, int]) -> Mask:
+    """Return the mask that the PLC received, on the whole frame; empty where it received none."""
     frame = np.zeros(shape, bool)
-    mask = message["mask"]
-    if mask is not None and mask["encoding"] == "coco_rle":
-        left, top, width, height = engine.recipe.roi_xywh_px
+    mask = item.message["mask"]
+    if mask is None:
+        return frame
+    left, top, width, height = engine.recipe.roi_xywh_px
+    if mask["encoding"] == "coco_rle":
         frame[top : top + height, left : left + width] = decode_rle(mask["data"].encode(), (width, height))
+    elif item.mask_png is not None:
+        frame[top : top + height, left : left + width] = decode_png(base64.b64decode(item.mask_png))
     return frame
 
 

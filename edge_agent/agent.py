@@ -8,10 +8,12 @@ Whatever is uncertain on this way ends as INVALID; nothing on it ends as PASS bu
 from __future__ import annotations
 
 import fcntl
+import gc
 import logging
 import os
 import select
 import signal
+import sys
 import time
 from contextlib import ExitStack, suppress
 from types import FrameType
@@ -39,6 +41,7 @@ SLOTS = 4
 TEST_PIECE_EVERY_S = 600.0
 _WAIT_S = 0.25
 _FLUSH_S = 1.0
+_SWITCH_INTERVAL_S = 0.0001
 
 
 class Agent:
@@ -95,12 +98,12 @@ class Agent:
         try:
             while not self._stopping:
                 self._wait()
+                if waiting := self._intake.next_part():
+                    self._inspect(*waiting)
                 self._take_camera_events()
                 self._keep_ready()
                 if self.station.camera.mode == "free_run":
                     self._request_ahead()
-                if waiting := self._intake.next_part():
-                    self._inspect(*waiting)
         finally:
             self._shut_down()
 
@@ -318,8 +321,13 @@ def run_station(station: Station) -> None:
         ConfigError: A person must change something first.
         DeviceError: The engine or the outbox cannot be opened.
     """
+    # A thread that waits for the interpreter gets it after so long at the latest; 5 ms is Python's own choice.
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     with ExitStack() as resources:
         agent = Agent(station, resources)
+        # A full collection would stop a part for milliseconds to look at objects that live as long as the agent.
+        gc.collect()
+        gc.freeze()
 
         def stop(_signal: int, _frame: FrameType | None) -> None:
             agent.stop()

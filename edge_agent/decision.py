@@ -6,6 +6,7 @@ z = sum over the maps of (map - location) / scale, per pixel. The score is the l
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -90,16 +91,17 @@ def decide(anomaly_maps: Maps, thresholds: ThresholdRevision, *, roi_size_wh: tu
         NonFiniteErrorMapError: An error is NaN or infinite.
     """
     z = z_map(anomaly_maps, thresholds)
-    count, labels, stats, _ = _label(z, thresholds.factor)
-    kept = [i for i in range(1, count) if stats[i, _AREA] >= thresholds.min_area_map_px]
-    kept.sort(key=lambda i: -stats[i, _AREA])
+    limit, min_area = thresholds.factor, thresholds.min_area_map_px
+    if float(z.max()) <= limit:
+        return Decision("PASS", score(z, min_area, at_most=limit), (), np.zeros(z.shape, bool))
+    count, labels, stats, _ = _label(z, limit)
+    kept = sorted((i for i in range(1, count) if stats[i, _AREA] >= min_area), key=lambda i: -stats[i, _AREA])
+    if not kept:
+        return Decision("PASS", score(z, min_area, at_most=limit), (), np.zeros(z.shape, bool))
     keep = np.zeros(count, bool)
     keep[kept] = True
     defects = tuple(_defect(z, labels, i, stats[i], roi_size_wh) for i in kept)
-    if kept:
-        return Decision("FAIL", score(z, thresholds.min_area_map_px, above=thresholds.factor), defects, keep[labels])
-    value = score(z, thresholds.min_area_map_px, at_most=thresholds.factor)
-    return Decision("PASS", value, (), np.zeros(z.shape, bool))
+    return Decision("FAIL", score(z, min_area, above=limit), defects, keep[labels])
 
 
 def score(z: ZMap, min_area: int, *, above: float | None = None, at_most: float | None = None) -> float:
@@ -115,23 +117,28 @@ def score(z: ZMap, min_area: int, *, above: float | None = None, at_most: float 
         at_most: A value known not to be exceeded.
     """
     high = float(z.max()) if at_most is None else min(float(z.max()), at_most)
-    low, windows = _lower_bound(z, min_area, high, above)
+    low = _lower_bound(z, min_area) if above is None else above
+    if low >= high:
+        return high
     peak = low
-    for window in sorted(windows, key=lambda window: -float(window.max())):
-        peak = _search(window, min_area, low, max(peak, low), min(high, float(window.max())))
-    return peak
+    for window in sorted(_windows_with_region(z, low, min_area), key=lambda window: -float(window.max())):
+        peak = _search(window, min_area, low, peak, min(high, float(window.max())))
+    return max(peak, low)
 
 
-def _lower_bound(z: ZMap, min_area: int, high: float, above: float | None) -> tuple[float, list[ZMap]]:
-    """Return some f at which large enough regions exist, and the part of z around each of them."""
-    low, step = (high - 0.5, 0.5) if above is None else (above, 0.0)
-    floor = float(z.min())
-    while True:
-        windows = _windows_with_region(z, low, min_area)
-        if windows or low < floor:
-            return low, windows
-        step *= 2
-        low -= step
+def _lower_bound(z: ZMap, min_area: int) -> float:
+    """Return an f with a large enough region at every smaller one: the best rectangle of that many pixels.
+
+    The smallest value in each rectangle is an erosion; its largest one is the level at which a whole rectangle is
+    above everything smaller.
+    """
+    height, width = z.shape
+    across = min(width, math.ceil(math.sqrt(min_area)))
+    down = min(height, math.ceil(min_area / across))
+    across = max(across, math.ceil(min_area / down))
+    border = float(np.finfo(np.float32).min)
+    eroded = cv2.erode(z, np.ones((down, across), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=border)
+    return float(np.nextafter(np.float32(eroded.max()), np.float32(-np.inf)))
 
 
 def _search(window: ZMap, min_area: int, low: float, peak: float, high: float) -> float:

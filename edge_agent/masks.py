@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -47,16 +48,20 @@ def encode_mask(mask: Mask, size_wh: tuple[int, int], *, inline_limit_bytes: int
         size_wh: The ROI's size in camera pixels.
         inline_limit_bytes: A longer RLE string becomes a PNG.
     """
-    width, height = size_wh
     if not mask.any():
-        return EncodedMask("coco_rle", size_wh, _rle_string(np.array([width * height], np.int64)))
+        return _empty_mask(size_wh)
     runs = _scaled_runs(mask, size_wh)
     # Every run takes at least two characters and at most one a column joins another: hopeless strings are not built.
-    if 2 * (int(runs.of_column.sum()) - width) <= inline_limit_bytes:
+    if 2 * (int(runs.of_column.sum()) - size_wh[0]) <= inline_limit_bytes:
         text = _rle_string(_run_lengths(runs, size_wh))
         if len(text) <= inline_limit_bytes:
             return EncodedMask("coco_rle", size_wh, text)
     return EncodedMask("png", size_wh, encode_png(mask, size_wh))
+
+
+@lru_cache(maxsize=4)
+def _empty_mask(size_wh: tuple[int, int]) -> EncodedMask:
+    return EncodedMask("coco_rle", size_wh, _rle_string(np.array([size_wh[0] * size_wh[1]], np.int64)))
 
 
 def decode_mask(encoded: EncodedMask) -> Mask:

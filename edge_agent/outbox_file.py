@@ -13,8 +13,8 @@ from engines.files import sync_directory
 
 SCHEMA_VERSION = 1
 _BUSY_TIMEOUT_MS = 2000
-# A checkpoint syncs the whole database inside somebody's commit: at 4 MB it comes once in about 150 verdicts.
-_CHECKPOINT_PAGES = 1000
+# The publisher writes the log back while it has nothing to send; only if that never happens does a commit do it.
+_CHECKPOINT_PAGES = 8000
 
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -41,10 +41,7 @@ def open_database(path: Path) -> sqlite3.Connection:
         OutboxError: It cannot be opened, a newer version made it, or it is damaged; a damaged file was moved aside
             under a name that the message tells, so that the next start begins with an empty one.
     """
-    with translate_errors(path):
-        connection = sqlite3.connect(
-            path, isolation_level=None, check_same_thread=False, timeout=_BUSY_TIMEOUT_MS / 1000
-        )
+    connection = open_again(path)
     try:
         with translate_errors(path):
             _prepare(connection, path)
@@ -54,6 +51,16 @@ def open_database(path: Path) -> sqlite3.Connection:
             raise _set_aside(path, error) from error
         raise
     return connection
+
+
+def open_again(path: Path) -> sqlite3.Connection:
+    """Return one more connection to a file, usable from any thread under the caller's lock.
+
+    Raises:
+        OutboxError: It cannot be opened.
+    """
+    with translate_errors(path):
+        return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_TIMEOUT_MS / 1000)
 
 
 @contextlib.contextmanager

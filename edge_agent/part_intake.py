@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 
+from edge_agent.inspection import Trigger
 from edge_agent.messages import parse_trigger
 from edge_agent.outbox import Accepted, Conflict, OpenTrigger, Outbox, Repeat
 from engines.errors import OutboxError
@@ -43,20 +44,20 @@ class PartIntake:
         """
         trigger = parse_trigger(payload, received_ns)
         try:
-            outcome = self._outbox.accept(trigger)
+            answer = self._outbox.accept(trigger, begin=lambda answer: self._begin(trigger, answer))
         except OutboxError as problem:
             log.exception("trigger not journalled meas_id=%s", trigger.meas_id)
             self._refuse(OpenTrigger(0, trigger), problem)
             return
-        match outcome:
-            case Accepted(trigger_id):
-                self._queue(OpenTrigger(trigger_id, trigger), None)
-            case Conflict(trigger_id):
-                log.warning("trigger conflict meas_id=%s part_id=%s", trigger.meas_id, trigger.part_id)
-                self._queue(OpenTrigger(trigger_id, trigger), "id_conflict")
-            case Repeat(_, result_id):
-                log.info("trigger repeated meas_id=%s result_id=%s", trigger.meas_id, result_id)
-                self._resend()
+        if isinstance(answer, Repeat):
+            log.info("trigger repeated meas_id=%s result_id=%s", trigger.meas_id, answer.result_id)
+            self._resend()
+
+    def _begin(self, trigger: Trigger, answer: Accepted | Conflict) -> None:
+        """Hand a new part to the inspection while the journal is still on its way to the disk."""
+        reason = "id_conflict" if isinstance(answer, Conflict) else None
+        self._parts.append((OpenTrigger(answer.trigger_id, trigger), reason))
+        self._wake()
 
     @property
     def has_parts(self) -> bool:
@@ -66,7 +67,3 @@ class PartIntake:
     def next_part(self) -> tuple[OpenTrigger, str | None] | None:
         """Return the oldest waiting part and the reason to refuse it, if any; None when no part waits."""
         return self._parts.popleft() if self._parts else None
-
-    def _queue(self, part: OpenTrigger, reason: str | None) -> None:
-        self._parts.append((part, reason))
-        self._wake()

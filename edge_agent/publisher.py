@@ -170,6 +170,8 @@ class OutboxPublisher:
         while not self._stopping.is_set():
             try:
                 wait_s = self.run_once()
+                if not self._has_live:
+                    self._outbox.checkpoint_if_due()
                 self.error = None
             except OutboxError as error:
                 if self.error is None:

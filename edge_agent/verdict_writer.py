@@ -6,6 +6,7 @@ import ctypes
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import cache
 
 from edge_agent.camera.messages import BadFrame, FrameCaptured
 from edge_agent.ids import new_boot_id, uuid7
@@ -116,9 +117,12 @@ class VerdictWriter:
 
 def clock_is_synced() -> bool:
     """Return whether the kernel says that the wall clock follows a time server (ntp_adjtime(3))."""
-    timex = ctypes.create_string_buffer(_TIMEX_BYTES)
-    state = ctypes.CDLL(None).ntp_adjtime(timex)
-    return int(state) not in (-1, _TIME_ERROR)
+    return _libc().ntp_adjtime(ctypes.create_string_buffer(_TIMEX_BYTES)) not in {-1, _TIME_ERROR}
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def _rfc3339(monotonic_ns: int, now_ns: int) -> str:

@@ -35,6 +35,8 @@ from engines.errors import AgentError, CameraError, DeviceError, FrameError
 
 _PR_SET_PDEATHSIG = 1
 _LONGEST_TEXT = 4000
+# The next frame is made ready when the engine has most likely finished with this one: both want the same processors.
+_SETTLE_MS = 40
 
 
 class AgentGone(Exception):  # noqa: N818 - an end is no error
@@ -79,7 +81,7 @@ class CameraServer:
                 self._answer_ended()
 
     def _serve_next(self) -> None:
-        if not self._has_message():
+        if not self._readable.poll(_SETTLE_MS):
             self._source.prepare()
         self._receive()
         began_ns = time.monotonic_ns()
