@@ -14,27 +14,22 @@ import multiprocessing
 import os
 import queue
 import re
-import shutil
 import signal
-import socket
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from stand import TOPICS, find_broker, mosquitto, running_agent, scratch_folder
 
-from edge_agent.messages import Topics, encode_ack, parse_object
+from edge_agent.messages import encode_ack, parse_object
 from edge_agent.mqtt import BrokerAddress, Message, MqttClient
 from engines.command_line import track, write_json
 from engines.machine import describe_machine
-from engines.recipe import load_recipe
 
 INTERVAL_S = 0.1
 BAR_MS = 5.0
-TOPICS = Topics("edge/v1", "benchmark", "latency")
 LINE = re.compile(r"meas_id=(\S+) .* infer_ms=([\d.]+)")
 
 
@@ -45,12 +40,11 @@ def main() -> int:
     parser.add_argument("--triggers", type=int, default=300)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    broker = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
-    if broker is None or not arguments.recipe.is_dir():
-        print(f"Mosquitto and a recipe are needed ({arguments.recipe}): `make mosquitto demo`.", file=sys.stderr)
+    broker = find_broker(arguments.recipe)
+    if broker is None:
         return 66
     print(describe_machine())
-    runs = [measure(arguments.recipe.resolve(), broker, arguments.triggers, n) for n in range(arguments.runs)]
+    runs = [measure(arguments.recipe, broker, arguments.triggers, n) for n in range(arguments.runs)]
     print(
         f"{'run':>3} {'echo p50':>9} {'echo p99':>9} {'added p50':>10} {'added p99':>10} {'infer p50':>10} {'load':>5}  ms"
     )
@@ -66,26 +60,12 @@ def main() -> int:
 
 
 def measure(recipe: Path, broker: str, triggers: int, number: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="latency-") as scratch:
-        folder, port = Path(scratch), free_port()
-        (folder / "mosquitto.conf").write_text(
-            f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n"
-        )
-        (folder / "station.yaml").write_text(station_file(recipe, port))
-        server = subprocess.Popen([broker, "-c", folder / "mosquitto.conf"], stderr=subprocess.DEVNULL)
+    with scratch_folder() as folder, mosquitto(broker, folder) as port:
         echo = multiprocessing.get_context("spawn").Process(target=run_echo, args=(port,), daemon=True)
         echo.start()
-        with (folder / "agent.log").open("w") as log:
-            command = [Path(sys.executable).with_name("edge-agent"), "run", "--config", folder / "station.yaml"]
-            agent = subprocess.Popen(command, stderr=log)
-            try:
-                verdict_ms, echo_ms = play(port, triggers, number)
-            finally:
-                agent.send_signal(signal.SIGTERM)
-                agent.wait(20)
-                echo.terminate()
-                server.terminate()
-                server.wait(20)
+        with running_agent(folder, recipe, port):
+            verdict_ms, echo_ms = play(port, triggers, number)
+        echo.terminate()
         infer_ms = {match[1]: float(match[2]) for match in LINE.finditer((folder / "agent.log").read_text())}
     added = [total - infer_ms[meas_id] for meas_id, total in verdict_ms.items()]
     return {
@@ -136,26 +116,6 @@ def run_echo(port: int) -> None:
     )
     client.start()
     signal.pause()
-
-
-def station_file(recipe: Path, port: int) -> str:
-    height, width, channels = load_recipe(recipe).frame_shape
-    return f"""\
-schema: 1
-site: {TOPICS.site}
-station: {TOPICS.station}
-recipe: {recipe}
-state_dir: state
-camera: {{uri: "synthetic://plate?size={width}x{height}&channels={channels}&seed=5", mode: triggered}}
-trigger: {{deadline_ms: 5000, dedupe_window_s: 1}}
-mqtt: {{broker: "mqtt://127.0.0.1:{port}", consumer: plc}}
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

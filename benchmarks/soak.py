@@ -10,22 +10,20 @@ last quarter of the run uses at most 2 MB more than the second quarter.
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
-import signal
-import socket
 import sqlite3
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from stand import BIN, TOPICS, find_broker, mosquitto, running_agent, scratch_folder
 
 from engines.command_line import write_json
 from engines.machine import describe_machine
 
-BIN = Path(sys.executable).parent
 MOST_MB = 200
 FLAT_MB = 2.0
 
@@ -35,12 +33,10 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    broker = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
+    broker = find_broker()
     if broker is None:
-        print("Mosquitto is needed: `make mosquitto`.", file=sys.stderr)
         return 66
-    with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix="soak-") as scratch:
-        folder = Path(scratch)
+    with scratch_folder() as folder:
         make_recipe(folder)
         samples = soak(folder, broker, arguments.frames)
     figures = summarise(samples)
@@ -61,42 +57,34 @@ def make_recipe(folder: Path) -> None:
 
 
 def soak(folder: Path, broker: str, frames: int) -> list[dict[str, float]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (folder / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n")
-    (folder / "station.yaml").write_text(f"""\
-schema: 1
-site: benchmark
-station: soak
-recipe: recipe
-state_dir: state
-camera: {{uri: "folder://good?loop=1", mode: free_run}}
-engine: {{threads: 1}}
-trigger: {{deadline_ms: 1000, dedupe_window_s: 10}}
-mqtt: {{broker: "mqtt://127.0.0.1:{port}", consumer: plc}}
-""")
-    watch = ["watch", "--broker", f"127.0.0.1:{port}", "--site", "benchmark", "--station", "soak", "--consumer", "plc"]
-    log = (folder / "log").open("w")
-    server = subprocess.Popen([broker, "-c", folder / "mosquitto.conf"], stderr=subprocess.DEVNULL)
-    consumer = subprocess.Popen([BIN / "edge-agent", *watch], stdout=subprocess.DEVNULL, stderr=log)
-    agent = subprocess.Popen([BIN / "edge-agent", "run", "--config", folder / "station.yaml"], stderr=log)
+    camera = {"uri": "folder://good?loop=1", "mode": "free_run"}
     samples: list[dict[str, float]] = []
-    try:
+    with (
+        mosquitto(broker, folder) as port,
+        running_agent(folder, folder / "recipe", port, camera=camera, engine={"threads": 1}) as agent,
+        acknowledging_consumer(port),
+    ):
         while not samples or samples[-1]["frames"] < frames:
             time.sleep(0.5)
             if agent.poll() is not None:
-                raise SystemExit((folder / "log").read_text()[-2000:])
+                raise SystemExit((folder / "agent.log").read_text()[-2000:])
             sample = take_sample(folder / "state" / "outbox.db", agent.pid)
             if sample is not None:
                 samples.append(sample)
                 print(f"\r{sample['frames']:.0f} of {frames} frames", end="", file=sys.stderr)
-    finally:
-        for process in (agent, consumer, server):
-            process.send_signal(signal.SIGTERM)
-            process.wait(20)
-        print(file=sys.stderr)
+    print(file=sys.stderr)
     return samples
+
+
+@contextmanager
+def acknowledging_consumer(port: int) -> Iterator[None]:
+    address = ["--broker", f"127.0.0.1:{port}", "--site", TOPICS.site, "--station", TOPICS.station]
+    process = subprocess.Popen([BIN / "edge-agent", "watch", *address, "--consumer", "plc"], stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def take_sample(outbox: Path, agent: int) -> dict[str, float] | None:

@@ -7,18 +7,15 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from engines.images import Frame
+from engines.moments import RunningMoments
+from engines.runtime import Maps
 from engines.synthetic_defects import add_defect
-
-Maps = npt.NDArray[np.float32]
 
 BOXES = (5, 11, 21)
 _COPIES_OF_A_FRAME = 8
 _MOST_FRAMES = 40
-_FLOOR = 0.2
-_SMOOTHING_MAP_PX = 4.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ def choose_box(error_maps: Callable[[Frame], Iterator[Maps]], trained: Frame, tu
         tuning: Frames that did not, (m, h, w, C') uint8, neither set aside.
         seed: Fixes the defects.
     """
-    usual = {box: _Usual() for box in BOXES}
+    usual = {box: RunningMoments() for box in BOXES}
     for maps in error_maps(trained[:_MOST_FRAMES]):
         for box in BOXES:
             usual[box].add(smooth(maps, box))
@@ -69,30 +66,8 @@ def smooth(maps: Maps, box: int) -> Maps:
     )
 
 
-class _Usual:
-    """Mean and spread of every pixel over good frames."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._sum: npt.NDArray[np.float64] | float = 0.0
-        self._squares: npt.NDArray[np.float64] | float = 0.0
-
-    def add(self, maps: Maps) -> None:
-        self._count += 1
-        self._sum = self._sum + maps.astype(np.float64)
-        self._squares = self._squares + maps.astype(np.float64) ** 2
-
-    def limits(self) -> tuple[Maps, Maps]:
-        mean = np.asarray(self._sum) / self._count
-        spread = np.sqrt(np.maximum(np.asarray(self._squares) / self._count - mean**2, 0))
-        # A pixel that never varied must not decide alone.
-        smoothed = np.stack([cv2.GaussianBlur(plane, (0, 0), _SMOOTHING_MAP_PX) for plane in spread])
-        floor = _FLOOR * smoothed.mean(axis=(1, 2), keepdims=True) + 1e-9
-        return mean.astype(np.float32), (smoothed + floor).astype(np.float32)
-
-
-def _scores(maps_of_frames: Iterable[Maps], usual: dict[int, _Usual]) -> dict[int, list[float]]:
-    limits = {box: usual[box].limits() for box in usual}
+def _scores(maps_of_frames: Iterable[Maps], usual: dict[int, RunningMoments]) -> dict[int, list[float]]:
+    limits = {box: usual[box].location_and_scale() for box in usual}
     scores: dict[int, list[float]] = {box: [] for box in usual}
     for maps in maps_of_frames:
         for box, (location, scale) in limits.items():

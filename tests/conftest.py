@@ -1,5 +1,6 @@
 """Fixtures that several packages' tests share: generated parts and a recipe trained on them in seconds."""
 
+import os
 import shutil
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,13 @@ GOOD_FRAMES = 40
 
 def pytest_addoption(parser):
     parser.addoption("--camera", metavar="URI", help="run the camera contract on this camera, too")
+    parser.addoption(
+        "--data",
+        type=Path,
+        default=os.environ.get("EDGE_DATA"),
+        metavar="DIR",
+        help="real parts in MVTec AD layout (default: EDGE_DATA)",
+    )
 
 
 @pytest.fixture(scope="session")
