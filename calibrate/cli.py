@@ -8,6 +8,7 @@ from engines.command_line import run_command
 
 COMMANDS = {
     "fit": "calibrate.commands.fit",
+    "activate": "calibrate.commands.activate",
     "evaluate": "calibrate.commands.evaluate",
     "report": "calibrate.commands.report",
 }

@@ -37,8 +37,10 @@ def run(arguments: argparse.Namespace) -> int:
         revision = fit(engine, arguments.images, wish)
     for line in describe(revision):
         print(line)
-    if not arguments.no_activate:
+    if arguments.no_activate:
+        print(f"It is not in force yet: edge-calibrate activate {arguments.recipe} {revision.name}")
+    else:
         activate(arguments.recipe, revision.name)
-        print(f"It is in force: {arguments.recipe / 'thresholds' / 'current'} names it.")
+        print("It is in force; a running agent takes it at its next start.")
     write_json(arguments.json, revision.calibration.model_dump(by_alias=True))
     return 0

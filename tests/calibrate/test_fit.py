@@ -87,6 +87,10 @@ def test_each_fit_is_a_new_revision_and_no_activate_leaves_the_old_in_force(reci
     assert revision_names(recipe) == ["r0001", "r0002"]
     assert load_thresholds(recipe).name == "r0001"
     assert load_thresholds(recipe, name="r0002").calibration.note == "lens cleaned"
+    assert main(["activate", str(recipe), "r0002"]) == 0
+    assert load_thresholds(recipe).name == "r0002"
+    assert main(["activate", str(recipe), "r0009"]) == 78
+    assert load_thresholds(recipe).name == "r0002"
 
 
 def test_thresholds_under_which_a_test_piece_passes_are_refused(recipe, good_frames_folder, tmp_path, capsys):
