@@ -91,7 +91,7 @@ def compare(recipe: Path, revision: str, folder: Path, verdict: str, scratch: Pa
         recipe=recipe,
         state_dir=scratch,
         camera=CameraPart(uri="folder://unused", mode="free_run"),
-        trigger=TriggerPart(deadline_ms=1000, dedupe_window_s=60),
+        trigger=TriggerPart(deadline_ms=1000, capture_within_ms=5000, dedupe_window_s=60),
         mqtt=MqttPart(broker="mqtt://127.0.0.1:1", consumer="none"),
     )
     paths = list_images(folder, recursive=True)

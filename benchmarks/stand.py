@@ -67,7 +67,7 @@ def running_agent(folder: Path, recipe: Path, port: int, **changes: Any) -> Iter
         "recipe": str(recipe.resolve()),
         "state_dir": "state",
         "camera": {"uri": f"synthetic://plate?size={width}x{height}&channels={channels}&seed=5", "mode": "triggered"},
-        "trigger": {"deadline_ms": 5000, "dedupe_window_s": 1},
+        "trigger": {"deadline_ms": 5000, "capture_within_ms": 5000, "dedupe_window_s": 1},
         "mqtt": {"broker": f"mqtt://127.0.0.1:{port}", "consumer": "plc"},
         **changes,
     }

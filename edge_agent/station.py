@@ -35,9 +35,13 @@ class EnginePart(StrictModel):
 
 
 class TriggerPart(StrictModel):
-    """How long a part can wait, and how long its measurement id means the same part."""
+    """How long a part can wait, and how long its measurement id means the same part.
+
+    A frame taken later than `capture_within_ms` after its trigger is INVALID/late_frame: the part has moved on.
+    """
 
     deadline_ms: Annotated[int, Field(ge=1, le=600_000)]
+    capture_within_ms: Annotated[int, Field(ge=1, le=600_000)]
     dedupe_window_s: Seconds
 
 

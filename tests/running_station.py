@@ -34,7 +34,7 @@ class RunningStation:
             "state_dir": str(folder / "state"),
             "camera": {"uri": uri, "mode": "triggered"},
             "engine": {"threads": 1},
-            "trigger": {"deadline_ms": 3000, "dedupe_window_s": 60},
+            "trigger": {"deadline_ms": 3000, "capture_within_ms": 3000, "dedupe_window_s": 60},
             "mqtt": {"broker": f"mqtt://127.0.0.1:{port}", "consumer": "plc", "ack_timeout_s": 0.5},
         }
         for key, value in changes.items():

@@ -46,7 +46,7 @@ def test_every_frame_gives_one_verdict_and_never_invalid(recipe, part, tmp_path)
         "recipe": str(recipe),
         "state_dir": "state",
         "camera": {"uri": f"folder://{part}/test?recursive=1", "mode": "free_run"},
-        "trigger": {"deadline_ms": 1000, "dedupe_window_s": 60},
+        "trigger": {"deadline_ms": 1000, "capture_within_ms": 1000, "dedupe_window_s": 60},
         "mqtt": {"broker": "mqtt://127.0.0.1:1", "consumer": "plc"},
     }
     (tmp_path / "station.yaml").write_text(yaml.safe_dump(config))

@@ -32,7 +32,7 @@ def config(tmp_path, fitted_recipe):
         "state_dir": "state",
         "camera": {"uri": "v4l2:///dev/video0", "mode": "triggered"},
         "engine": {"threads": 1},
-        "trigger": {"deadline_ms": 100, "dedupe_window_s": 60},
+        "trigger": {"deadline_ms": 100, "capture_within_ms": 100, "dedupe_window_s": 60},
         "mqtt": {"broker": "mqtt://127.0.0.1:1", "consumer": "plc"},
     }
     path.write_text(yaml.safe_dump(content))

@@ -16,6 +16,7 @@ camera:
   mode: triggered
 trigger:
   deadline_ms: 200
+  capture_within_ms: 100
   dedupe_window_s: 60
 mqtt:
   broker: mqtt://127.0.0.1:1884
@@ -52,8 +53,8 @@ def test_every_mistake_is_reported_at_once_with_its_line(tmp_path):
         "station.yaml:1: recipe: missing",
         "station.yaml:8: camera.mode: 'trigered' is not allowed",
         "station.yaml:10: trigger.deadline_ms: 'fast' is not allowed",
-        "station.yaml:13: mqtt.broker: '127.0.0.1' is not allowed: write mqtt://HOST:PORT",
-        "station.yaml:15: mqtt.consumer: given twice",
+        "station.yaml:14: mqtt.broker: '127.0.0.1' is not allowed: write mqtt://HOST:PORT",
+        "station.yaml:16: mqtt.consumer: given twice",
     ):
         assert expected in message
     assert message.startswith(f"{tmp_path}/station.yaml has 6 mistakes:")
@@ -72,6 +73,19 @@ def test_every_mistake_is_reported_at_once_with_its_line(tmp_path):
 def test_what_is_no_station_file_at_all(tmp_path, text, expected):
     with pytest.raises(StationFileError, match=expected):
         load_station(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "trigger.capture_within_ms: missing"),
+        ("  capture_within_ms: 0\n", "capture_within_ms: 0 is not allowed"),
+        ("  capture_within_ms: 600001\n", "capture_within_ms: 600001 is not allowed"),
+    ],
+)
+def test_only_the_line_knows_when_a_frame_is_too_late(tmp_path, line, said):
+    with pytest.raises(StationFileError, match=said):
+        load_station(written(tmp_path, GOOD.replace("  capture_within_ms: 100\n", line)))
 
 
 def test_a_missing_file_says_so(tmp_path):
