@@ -18,22 +18,23 @@ import time
 from contextlib import ExitStack, suppress
 from types import FrameType
 
+from edge_agent.answers import Answers
 from edge_agent.broker import EmbeddedBroker
 from edge_agent.camera.client import CameraProcess
 from edge_agent.camera.messages import BadFrame, CameraEvent, CameraLost, CameraOpened, FrameCaptured, FramesEnded
 from edge_agent.link import MqttLink
 from edge_agent.live_recipe import open_live_recipe
-from edge_agent.messages import encode_state
+from edge_agent.messages import State, encode_state
 from edge_agent.mqtt import BrokerAddress
 from edge_agent.outbox import OpenTrigger, Outbox
 from edge_agent.part_intake import PartIntake
 from edge_agent.pipeline import Judgement, Pipeline
 from edge_agent.publisher import OutboxPublisher
 from edge_agent.ring import FrameRing
-from edge_agent.station import Station, resolve_secret
+from edge_agent.station import Station, resolve_references, resolve_secret
 from edge_agent.station_state import StationState
 from edge_agent.verdict_writer import VerdictWriter
-from engines.errors import ConfigError, EngineError, OutboxError, PublishError
+from engines.errors import ConfigError, EngineError
 
 log = logging.getLogger(__name__)
 
@@ -67,15 +68,22 @@ class Agent:
         ring = FrameRing.create(self._live.recipe.frame_shape, SLOTS)
         resources.callback(ring.close)
         self._pipeline = Pipeline(self._live, ring)
-        self._camera = CameraProcess(station.camera.uri, ring)
+        self._camera = CameraProcess(resolve_references(station.camera.uri), ring)
         resources.callback(self._camera.close)
         self._writer = VerdictWriter(self._outbox, self._live, station, is_simulated=True)
         self._state = StationState(station, self._live, self._writer.boot_id)
         self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         resources.callback(os.close, self._wake_reader)
         resources.callback(os.close, self._wake_writer)
+        self._answers = Answers(
+            self._outbox,
+            self._writer,
+            self._state,
+            wake_publisher=self._wake_publisher,
+            publish_unstored=self._publish_unstored,
+        )
         self._intake = PartIntake(
-            self._outbox, wake=self._wake, resend=self._wake_publisher, refuse=self._answer_outbox_failure
+            self._outbox, begun=self._part_begun, resend=self._wake_publisher, refuse=self._answers.outbox_failed
         )
         self._link, self._publisher = self._connect(resources)
 
@@ -91,10 +99,12 @@ class Agent:
             ConfigError: The camera says that it never can work this way.
         """
         log.info("starting station=%s recipe=%s", self.station.station, self._live.recipe.name)
-        self._refuse_open_parts("restart")
+        self._answers.refuse_open_parts("restart")
         self._camera.start()
         self._link.start()
         self._publisher.start()
+        self._answers.timer.start()
+        farewell: tuple[State, tuple[str, ...]] = ("error", ("crashed",))
         try:
             while not self._stopping:
                 self._wait()
@@ -104,8 +114,9 @@ class Agent:
                 self._keep_ready()
                 if self.station.camera.mode == "free_run":
                     self._request_ahead()
+            farewell = "stopped", ()
         finally:
-            self._shut_down()
+            self._shut_down(*farewell)
 
     def stop(self) -> None:
         """End after the part in hand; safe in a signal handler and from any thread."""
@@ -140,45 +151,56 @@ class Agent:
 
     # --- one part -----------------------------------------------------------------------------------------------
 
+    def _part_begun(self, part: OpenTrigger) -> None:
+        """Start the part's clock, in MQTT's thread, whatever the inspection is doing."""
+        self._answers.timer.watch(part, self._deadline_ns(part))
+        self._wake()
+
     def _inspect(self, part: OpenTrigger, refused: str | None) -> None:
         """Give a part its one verdict."""
         reason = refused or self._reason_to_refuse(part)
-        if reason is not None:
-            self._finish(Judgement(reason=reason), None, part)
-            return
-        deadline_ns = part.trigger.received_ns + self._patience_ms(part) * 1_000_000
-        event = self._capture(part.trigger.received_ns, deadline_ns)
-        judgement = self._pipeline.judge(event) if event else Judgement(reason="no_frame")
-        if isinstance(event, FrameCaptured) and event.grab_began_ns < part.trigger.received_ns:
-            judgement = Judgement(reason="stale_frame")
-        elif time.monotonic_ns() > deadline_ns:
-            judgement = Judgement(reason="no_frame" if event is None else "deadline", stage_ns=judgement.stage_ns)
-        self._finish(judgement, event, part)
+        event = None if reason else self._capture(part)
+        judgement = self._pipeline.judge(event) if event else Judgement(reason=reason or "no_frame")
+        if isinstance(event, FrameCaptured) and (unfit := self._unfit_time(event, part)):
+            judgement = Judgement(reason=unfit, stage_ns=judgement.stage_ns)
+        elif time.monotonic_ns() > self._deadline_ns(part) and reason is None:
+            judgement = Judgement(reason="deadline", stage_ns=judgement.stage_ns)
+        self._answers.finish(judgement, event, part)
 
-    def _refuse_open_parts(self, reason: str) -> None:
-        for part in self._outbox.open_triggers():
-            self._finish(Judgement(reason=reason), None, part)
+    def _deadline_ns(self, part: OpenTrigger) -> int:
+        limits = (self.station.trigger.deadline_ms, part.trigger.expires_ms)
+        return part.trigger.received_ns + min(limit for limit in limits if limit is not None) * 1_000_000
+
+    def _capture_until_ns(self, part: OpenTrigger) -> int:
+        return part.trigger.received_ns + self.station.trigger.capture_within_ms * 1_000_000
+
+    def _unfit_time(self, event: FrameCaptured, part: OpenTrigger) -> str | None:
+        """Return why the frame may not show the part: it is older than the trigger, or the part has moved on."""
+        if event.grab_began_ns < part.trigger.received_ns:
+            return "stale_frame"
+        return "late_frame" if event.captured_ns > self._capture_until_ns(part) else None
 
     def _reason_to_refuse(self, part: OpenTrigger) -> str | None:
-        trigger = part.trigger
+        trigger, now_ns = part.trigger, time.monotonic_ns()
         if trigger.recipe is not None and trigger.recipe != self._live.recipe.name:
             return "wrong_recipe"
-        if trigger.expires_ms is not None and _age_ms(trigger.received_ns) >= trigger.expires_ms:
+        if trigger.expires_ms is not None and now_ns >= trigger.received_ns + trigger.expires_ms * 1_000_000:
             return "expired"
+        if now_ns >= self._deadline_ns(part):
+            return "deadline"
+        if now_ns >= self._capture_until_ns(part):
+            return "late_frame"
         return None if self._state.name == "ready" else "not_ready"
 
-    def _patience_ms(self, part: OpenTrigger) -> int:
-        limits = (self.station.trigger.deadline_ms, part.trigger.expires_ms)
-        return min(limit for limit in limits if limit is not None)
-
-    def _capture(self, newer_than_ns: int, deadline_ns: int) -> FrameCaptured | BadFrame | None:
+    def _capture(self, part: OpenTrigger) -> FrameCaptured | BadFrame | None:
         """Return the first frame that is newer than the trigger, None if the camera has none in time."""
+        newer_than_ns, until_ns = part.trigger.received_ns, self._deadline_ns(part)
         free = next((slot for slot in range(SLOTS) if slot not in self._busy_slots.values()), None)
         if free is None:
             return None
         request = self._camera.request(free, newer_than_ns)
         self._busy_slots[request] = free
-        while (left_ns := deadline_ns - time.monotonic_ns()) > 0:
+        while (left_ns := until_ns - time.monotonic_ns()) > 0:
             event = self._camera.next_event(left_ns / 1e9)
             self._note(event)
             match event:
@@ -191,44 +213,6 @@ class Agent:
                 case _:
                     pass
         return None
-
-    def _finish(self, judgement: Judgement, event: FrameCaptured | BadFrame | None, part: OpenTrigger | None) -> None:
-        """Store the verdict and have it sent; what cannot be stored is answered INVALID/outbox."""
-        try:
-            stored = self._writer.write(judgement, event, part)
-        except OutboxError as problem:
-            self._state.set_fault("outbox", problem)
-            if part is not None:
-                self._answer_outbox_failure(part, problem)
-            return
-        except Exception:
-            if judgement.reason == "internal_error":
-                raise
-            log.exception("the verdict could not be written")
-            self._finish(Judgement(reason="internal_error"), event, part)
-            return
-        self._publisher.wake()
-        inspection = stored.inspection
-        log.log(
-            logging.WARNING if inspection.verdict == "INVALID" else logging.INFO,
-            "verdict=%s reasons=%s seq=%d meas_id=%s score=%s latency_ms=%.1f%s %s",
-            inspection.verdict,
-            ",".join(inspection.reasons) or "-",
-            inspection.seq,
-            part.trigger.meas_id if part else "-",
-            "-" if inspection.score is None else f"{inspection.score:.3f}",
-            inspection.latency_ms,
-            "".join(f" {stage}_ms={duration_ns / 1e6:.3f}" for stage, duration_ns in judgement.stage_ns.items()),
-            judgement.message,
-        )
-
-    def _answer_outbox_failure(self, part: OpenTrigger, problem: OutboxError) -> None:
-        """Tell the PLC at once, without a promise to tell it again. For any thread."""
-        self._state.set_fault("outbox", problem)
-        try:
-            self._link.publish(self._writer.topics.verdict, self._writer.unstored("outbox", part))
-        except PublishError:
-            log.warning("verdict=INVALID reasons=outbox meas_id=%s neither stored nor sent", part.trigger.meas_id)
 
     # --- free run -----------------------------------------------------------------------------------------------
 
@@ -251,7 +235,7 @@ class Agent:
         while (event := self._camera.next_event(0)) is not None:
             self._note(event)
             if self.station.camera.mode == "free_run" and isinstance(event, FrameCaptured | BadFrame):
-                self._finish(self._pipeline.judge(event), event, None)
+                self._answers.finish(self._pipeline.judge(event), event, None)
                 return
 
     def _note(self, event: CameraEvent | None) -> None:
@@ -259,6 +243,7 @@ class Agent:
             case CameraOpened():
                 self._state.clear_fault("camera_lost")
                 self._state.waiting_for = None
+                self._pipeline.refuses_repeats = event.is_live
                 self._writer.is_simulated = event.is_simulated
             case CameraLost():
                 if event.is_final:
@@ -276,7 +261,9 @@ class Agent:
 
     def _keep_ready(self) -> None:
         """Run the test piece when it is due, forget faults that have passed, and say what state this is."""
-        if self._state.has_fault("outbox") and self._outbox_works():
+        if self._publisher.error is not None:
+            self._state.set_fault("outbox", self._publisher.error)
+        elif self._state.has_fault("outbox") and self._answers.outbox_works_again():
             self._state.clear_fault("outbox")
             self._next_test_piece_s = 0.0
         if not self._state.has_fault("test_piece") and time.monotonic() >= self._next_test_piece_s:
@@ -290,13 +277,6 @@ class Agent:
             self._said_state = state
             self._link.set_state(state)
 
-    def _outbox_works(self) -> bool:
-        try:
-            self._outbox.probe()
-        except OutboxError:
-            return False
-        return True
-
     def _wake(self) -> None:
         # A pipe that is full holds wake-ups enough.
         with suppress(BlockingIOError):
@@ -305,13 +285,19 @@ class Agent:
     def _wake_publisher(self) -> None:
         self._publisher.wake()
 
-    def _shut_down(self) -> None:
-        """Answer what still waits, send what can be sent within a second, and say `stopped`."""
-        self._refuse_open_parts("not_ready")
+    def _publish_unstored(self, payload: bytes) -> None:
+        self._link.publish(self._writer.topics.verdict, payload)
+
+    def _shut_down(self, state: State, reasons: tuple[str, ...]) -> None:
+        """Answer what still waits, send what can be sent within a second, and say how it ended."""
+        self._answers.timer.stop()
+        self._answers.refuse_open_parts("not_ready")
         self._publisher.flush(_FLUSH_S)
         self._publisher.stop()
-        self._link.stop(encode_state("stopped", self._writer.boot_id))
-        log.info("stopped unacknowledged=%d", self._outbox.depth())
+        self._link.stop(encode_state(state, self._writer.boot_id, reasons=reasons))
+        # What came in while the connection closed is answered at the next start.
+        self._answers.refuse_open_parts("not_ready")
+        log.info("%s unacknowledged=%d", state, self._outbox.depth())
 
 
 def run_station(station: Station) -> None:
@@ -348,7 +334,3 @@ def _lock_state_dir(station: Station, resources: ExitStack) -> None:
             f"another agent runs with the state directory {station.state_dir}.",
             fix="Stop that one, or give each station its own state_dir.",
         ) from problem
-
-
-def _age_ms(since_ns: int) -> float:
-    return (time.monotonic_ns() - since_ns) / 1e6

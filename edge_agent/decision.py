@@ -23,6 +23,7 @@ ZMap = npt.NDArray[np.float32]
 SCORE_TOLERANCE = 1e-3
 _LEFT, _TOP, _WIDTH, _HEIGHT, _AREA = range(5)
 NOT_INSPECTED = np.float32(-1e30)
+_VERIFY = "Run `edge-engines verify` on the recipe, and fit the thresholds again."
 
 
 class ShapeMismatchError(FrameError):
@@ -31,6 +32,10 @@ class ShapeMismatchError(FrameError):
 
 class NonFiniteErrorMapError(FrameError):
     """An error is NaN or infinite; NaN > t is False, so a broken engine would pass every part."""
+
+
+class ImplausibleErrorMapError(FrameError):
+    """Errors are negative, or all zero: no engine gives that for a frame, and it would pass every part."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,8 @@ def z_map(anomaly_maps: Maps, thresholds: ThresholdRevision) -> ZMap:
 
     Raises:
         ShapeMismatchError: The shapes differ.
-        NonFiniteErrorMapError: An error is NaN or infinite.
+        NonFiniteErrorMapError: An error, or z itself, is NaN or infinite.
+        ImplausibleErrorMapError: Errors are negative or all zero.
     """
     if anomaly_maps.shape != thresholds.location.shape:
         raise ShapeMismatchError(
@@ -63,15 +69,20 @@ def z_map(anomaly_maps: Maps, thresholds: ThresholdRevision) -> ZMap:
             reason="engine_error",
             fix="They must match: fit the thresholds with the engine that runs.",
         )
-    if not np.isfinite(anomaly_maps).all():
-        raise NonFiniteErrorMapError(
-            "the anomaly maps hold NaN or infinity.",
-            reason="non_finite",
-            fix="Run `edge-engines verify` on the recipe.",
+    smallest, largest = float(anomaly_maps.min()), float(anomaly_maps.max())
+    if not math.isfinite(smallest) or not math.isfinite(largest):
+        raise NonFiniteErrorMapError("the anomaly maps hold NaN or infinity.", reason="non_finite", fix=_VERIFY)
+    if smallest < 0 or largest == 0:
+        raise ImplausibleErrorMapError(
+            f"the anomaly maps reach from {smallest:g} to {largest:g}, but errors are positive.",
+            reason="engine_error",
+            fix=_VERIFY,
         )
     z: ZMap = np.einsum("khw,khw->hw", anomaly_maps, thresholds.gain)
     z -= thresholds.offset
     z[thresholds.ignored] = NOT_INSPECTED
+    if not math.isfinite(float(z.min())) or not math.isfinite(float(z.max())):
+        raise NonFiniteErrorMapError("z is NaN or infinite.", reason="non_finite", fix=_VERIFY)
     return z
 
 
@@ -89,6 +100,7 @@ def decide(anomaly_maps: Maps, thresholds: ThresholdRevision, *, roi_size_wh: tu
     Raises:
         ShapeMismatchError: Maps and thresholds differ in shape.
         NonFiniteErrorMapError: An error is NaN or infinite.
+        ImplausibleErrorMapError: Errors are negative or all zero.
     """
     z = z_map(anomaly_maps, thresholds)
     limit, min_area = thresholds.factor, thresholds.min_area_map_px

@@ -12,7 +12,7 @@ from edge_agent.decision import decide
 from edge_agent.ring import FrameRing
 from edge_agent.station import EnginePart
 from edge_agent.thresholds import ThresholdRevision, check_fits_model, load_thresholds
-from engines.errors import EngineError
+from engines.errors import EngineError, FrameError
 from engines.golden import load_golden, verify_engine
 from engines.images import Frame
 from engines.recipe import MODEL_FILES, Recipe, load_recipe
@@ -58,7 +58,10 @@ class LiveRecipe:
         piece = next(self._pieces)
         self._private[...] = piece.frame
         maps = self.runtime.infer(self._private_slot)
-        decision = decide(maps, self.thresholds, roi_size_wh=self.recipe.roi_size_wh)
+        try:
+            decision = decide(maps, self.thresholds, roi_size_wh=self.recipe.roi_size_wh)
+        except FrameError as problem:
+            raise EngineError(f"the test piece {piece.name}: {problem.problem}", fix=problem.fix) from problem
         if decision.verdict != "FAIL":
             raise EngineError(
                 f"the test piece {piece.name} was not rejected (score {decision.score:.2f}, "

@@ -19,7 +19,7 @@ class PartIntake:
 
     Args:
         outbox: The journal.
-        wake: Called after a part was queued.
+        begun: Called with a new part after it was queued.
         resend: Called when a stored verdict is due once more.
         refuse: Called with a trigger that could not be journalled; it must be answered INVALID/outbox at once.
     """
@@ -28,12 +28,12 @@ class PartIntake:
         self,
         outbox: Outbox,
         *,
-        wake: Callable[[], None],
+        begun: Callable[[OpenTrigger], None],
         resend: Callable[[], None],
         refuse: Callable[[OpenTrigger, OutboxError], None],
     ) -> None:
         self._outbox = outbox
-        self._wake, self._resend, self._refuse = wake, resend, refuse
+        self._begun, self._resend, self._refuse = begun, resend, refuse
         self._parts: deque[tuple[OpenTrigger, str | None]] = deque()
 
     def take(self, payload: bytes, received_ns: int) -> None:
@@ -56,8 +56,9 @@ class PartIntake:
     def _begin(self, trigger: Trigger, answer: Accepted | Conflict) -> None:
         """Hand a new part to the inspection while the journal is still on its way to the disk."""
         reason = "id_conflict" if isinstance(answer, Conflict) else None
-        self._parts.append((OpenTrigger(answer.trigger_id, trigger), reason))
-        self._wake()
+        part = OpenTrigger(answer.trigger_id, trigger)
+        self._parts.append((part, reason))
+        self._begun(part)
 
     @property
     def has_parts(self) -> bool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from edge_agent.camera.messages import BadFrame, FrameCaptured
 from edge_agent.decision import Decision, decide
@@ -14,8 +17,11 @@ from edge_agent.frame_limits import check_frame
 from edge_agent.live_recipe import LiveRecipe
 from edge_agent.ring import FrameRing
 from engines.errors import EngineError, FrameError
+from engines.images import Frame
 
 log = logging.getLogger(__name__)
+
+_ROW_STEP = 8
 
 
 @dataclass
@@ -29,12 +35,18 @@ class Judgement:
 
 
 class Pipeline:
-    """The ring, the engine that reads it in place, and the decision."""
+    """The ring, the engine that reads it in place, and the decision.
+
+    With `refuses_repeats` a frame that equals the one before it is INVALID: a live sensor's noise never repeats, so the
+    camera or its driver is frozen.
+    """
 
     def __init__(self, live: LiveRecipe, ring: FrameRing) -> None:
         live.bind(ring)
         self.live = live
         self._ring = ring
+        self._last_checksum: int | None = None
+        self.refuses_repeats = False
 
     def judge(self, event: FrameCaptured | BadFrame) -> Judgement:
         """Judge what the camera delivered; never raises for a frame."""
@@ -55,13 +67,27 @@ class Pipeline:
     def _decide(self, event: FrameCaptured, stage_ns: dict[str, int]) -> Decision:
         live = self.live
         with _timed(stage_ns, "check"):
+            frame = self._ring.slot(event.slot)
             self._check_whole(event)
-            check_frame(self._ring.slot(event.slot), live.thresholds.calibration.frame_limits)
+            self._check_new(frame)
+            check_frame(frame, live.thresholds.calibration.frame_limits)
         with _timed(stage_ns, "infer"):
             maps = live.runtime.infer(event.slot)
         with _timed(stage_ns, "decide"):
             self._check_whole(event)
             return decide(maps, live.thresholds, roi_size_wh=live.recipe.roi_size_wh)
+
+    def _check_new(self, frame: Frame) -> None:
+        if not self.refuses_repeats:
+            return
+        checksum = zlib.crc32(np.ascontiguousarray(frame[::_ROW_STEP]).data)
+        before, self._last_checksum = self._last_checksum, checksum
+        if checksum == before:
+            raise FrameError(
+                "the frame is equal to the one before it.",
+                reason="frozen_frame",
+                fix="Check the camera: it delivers, but takes no new pictures. Restarting it helps most often.",
+            )
 
     def _check_whole(self, event: FrameCaptured) -> None:
         generation = self._ring.generation(event.slot)

@@ -31,8 +31,18 @@ class Stored:
     is_late: bool
 
 
+@dataclass(frozen=True)
+class UnstoredVerdict:
+    """A verdict that was sent while the outbox could not be written."""
+
+    seq: int
+    result_id: str
+    payload: bytes
+    trigger_id: int
+
+
 class VerdictWriter:
-    """Writes every verdict of one start of the agent; used by the inspection thread."""
+    """Writes every verdict of one start of the agent; used by the inspection thread and the deadline timer."""
 
     def __init__(self, outbox: Outbox, live: LiveRecipe, station: Station, *, is_simulated: bool) -> None:
         self.boot_id = new_boot_id()
@@ -72,10 +82,25 @@ class VerdictWriter:
         judgement.stage_ns["enqueue"] = time.monotonic_ns() - began
         return Stored(inspection, mask, is_late=not stored)
 
-    def unstored(self, reason: str, part: OpenTrigger) -> bytes:
-        """Return an INVALID verdict for a part that the outbox cannot take; for any thread."""
+    def unstored(self, reason: str, part: OpenTrigger) -> UnstoredVerdict:
+        """Make an INVALID verdict for a part that the outbox cannot take now; for any thread."""
         inspection = self._inspection(Judgement(reason=reason), None, part, time.monotonic_ns())
-        return encode_verdict(inspection, None, self.topics).payload
+        payload = encode_verdict(inspection, None, self.topics).payload
+        return UnstoredVerdict(inspection.seq, inspection.result_id, payload, part.trigger_id)
+
+    def store_later(self, verdict: UnstoredVerdict) -> None:
+        """Store a verdict that was sent without having been stored, under the id that the PLC knows.
+
+        Raises:
+            OutboxError: Nothing was stored.
+        """
+        self._outbox.store(
+            seq=verdict.seq,
+            result_id=verdict.result_id,
+            boot_id=self.boot_id,
+            payload=verdict.payload,
+            trigger_id=verdict.trigger_id,
+        )
 
     def _inspection(
         self,

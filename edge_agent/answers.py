@@ -1,0 +1,116 @@
+"""Every part's one verdict on its way into the outbox, also when the outbox or the inspection fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from edge_agent.camera.messages import BadFrame, FrameCaptured
+from edge_agent.deadline_timer import DeadlineTimer
+from edge_agent.inspection import Inspection
+from edge_agent.outbox import OpenTrigger, Outbox
+from edge_agent.pipeline import Judgement
+from edge_agent.station_state import StationState
+from edge_agent.verdict_writer import UnstoredVerdict, VerdictWriter
+from engines.errors import OutboxError, PublishError
+
+log = logging.getLogger(__name__)
+
+
+class Answers:
+    """Stores verdicts and has them sent; the first one stored for a part counts.
+
+    Args:
+        outbox: Where they are kept.
+        writer: Makes them.
+        state: Told of faults.
+        wake_publisher: Called after a verdict was stored.
+        publish_unstored: Publishes a payload on the verdict topic at once; raises PublishError.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        writer: VerdictWriter,
+        state: StationState,
+        *,
+        wake_publisher: Callable[[], None],
+        publish_unstored: Callable[[bytes], None],
+    ) -> None:
+        self._outbox, self._writer, self._state = outbox, writer, state
+        self._wake_publisher, self._publish_unstored = wake_publisher, publish_unstored
+        self._unstored: dict[int, UnstoredVerdict] = {}
+        self.timer = DeadlineTimer(lambda part: self.finish(Judgement(reason="deadline"), None, part))
+
+    def finish(self, judgement: Judgement, event: FrameCaptured | BadFrame | None, part: OpenTrigger | None) -> None:
+        """Store a verdict and have it sent; what cannot be stored is answered INVALID/outbox. For any thread."""
+        try:
+            stored = self._writer.write(judgement, event, part)
+        except OutboxError as problem:
+            self._state.set_fault("outbox", problem)
+            if part is not None:
+                self.outbox_failed(part, problem)
+            return
+        except Exception:
+            if judgement.reason == "internal_error":
+                raise
+            log.exception("the verdict could not be written")
+            self.finish(Judgement(reason="internal_error"), event, part)
+            return
+        if part is not None:
+            self.timer.forget(part)
+        if not stored.is_late:
+            self._wake_publisher()
+        _log(stored.inspection, judgement, is_late=stored.is_late)
+
+    def outbox_failed(self, part: OpenTrigger, problem: OutboxError) -> None:
+        """Tell the PLC at once; once the outbox works again the same verdict is stored. For any thread."""
+        self._state.set_fault("outbox", problem)
+        self.timer.forget(part)
+        verdict = self._unstored.get(part.trigger_id) or self._writer.unstored("outbox", part)
+        if part.trigger_id:
+            self._unstored[part.trigger_id] = verdict
+        try:
+            self._publish_unstored(verdict.payload)
+        except PublishError:
+            log.warning("verdict=INVALID reasons=outbox meas_id=%s is sent later", part.trigger.meas_id)
+
+    def refuse_open_parts(self, reason: str) -> None:
+        """Give every part that still has no verdict this one."""
+        try:
+            parts = self._outbox.open_triggers()
+        except OutboxError as problem:
+            self._state.set_fault("outbox", problem)
+            return
+        for part in parts:
+            self.finish(Judgement(reason=reason), None, part)
+
+    def outbox_works_again(self) -> bool:
+        """Return whether the outbox can be written, after what was answered without it is in it."""
+        try:
+            self._outbox.probe()
+            for trigger_id, verdict in list(self._unstored.items()):
+                self._writer.store_later(verdict)
+                del self._unstored[trigger_id]
+        except OutboxError:
+            return False
+        self._wake_publisher()
+        return True
+
+
+def _log(inspection: Inspection, judgement: Judgement, *, is_late: bool) -> None:
+    score = "-" if inspection.score is None else f"{inspection.score:.3f}"
+    stages = "".join(f" {stage}_ms={duration_ns / 1e6:.3f}" for stage, duration_ns in judgement.stage_ns.items())
+    log.log(
+        logging.WARNING if inspection.verdict == "INVALID" or is_late else logging.INFO,
+        "%sverdict=%s reasons=%s seq=%d meas_id=%s score=%s latency_ms=%.1f%s %s",
+        "late " if is_late else "",
+        inspection.verdict,
+        ",".join(inspection.reasons) or "-",
+        inspection.seq,
+        inspection.trigger.meas_id if inspection.trigger else "-",
+        score,
+        inspection.latency_ms,
+        stages,
+        judgement.message,
+    )
