@@ -62,7 +62,7 @@ class Consumer:
         self._next_meas_id = first_meas_id
         self._recipe, self._timeout_ms, self._accepts_simulated = recipe, timeout_ms, accepts_simulated
         self._open: Trigger | None = None
-        self._result_of_part: OrderedDict[str, str | None] = OrderedDict()
+        self._result_of_part: OrderedDict[int, str | None] = OrderedDict()
         self._seen: OrderedDict[str, None] = OrderedDict()
         self.contradictions = 0
 
@@ -82,7 +82,7 @@ class Consumer:
                 f"part {self._open.part_id!r} is still open.",
                 fix="Wait for its verdict or its timeout before the next.",
             )
-        meas_id = str(self._next_meas_id)
+        meas_id = self._next_meas_id
         self._next_meas_id += 1
         self._open = Trigger(meas_id, part_id, None, self._recipe, self._timeout_ms, now_ns)
         _remember(self._result_of_part, meas_id, None)
@@ -116,7 +116,10 @@ class Consumer:
             raise MessageError("verdict has no `result_id`.", fix="Check what publishes on the verdict topic.")
         is_new = result_id not in self._seen
         _remember(self._seen, result_id, None)
-        if isinstance(meas_id, str) and meas_id in self._result_of_part:
+        # Python takes 7.0 and, for 1, true for the same number; an id is the same only with its type.
+        if type(meas_id) is not int:
+            return Received(result_id, content, is_new, None)
+        if meas_id in self._result_of_part:
             first = self._result_of_part[meas_id]
             self._result_of_part[meas_id] = first or result_id
             self.contradictions += first is not None and first != result_id
@@ -146,7 +149,7 @@ class Consumer:
         return None
 
 
-def _remember(memory: OrderedDict[str, Any], key: str, value: str | None) -> None:
+def _remember(memory: OrderedDict[Any, Any], key: str | int, value: str | None) -> None:
     memory[key] = value
     while len(memory) > _REMEMBERED:
         memory.popitem(last=False)

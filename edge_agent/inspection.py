@@ -38,11 +38,14 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Trigger:
-    """The PLC's request for one verdict; `received_ns` is CLOCK_MONOTONIC at receipt."""
+    """The PLC's request for one verdict; `received_ns` is CLOCK_MONOTONIC at receipt.
 
-    meas_id: str
-    part_id: str | None
-    job_id: str | None
+    The ids keep the JSON type that was received: 41 and "41" are different ids.
+    """
+
+    meas_id: str | int
+    part_id: str | int | None
+    job_id: str | int | None
     recipe: str | None
     expires_ms: int | None
     received_ns: int

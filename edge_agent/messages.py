@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from edge_agent.inspection import Defect, Inspection, Trigger
 from edge_agent.masks import EncodedMask, decode_rle, encode_png
@@ -19,7 +19,10 @@ MAX_DEFECTS = 16
 # Escaped to at most twice their length, three ids, sixteen defects and the rest of a verdict stay below 4 kB.
 MAX_ID_BYTES = 128
 MAX_EXPIRES_MS = 24 * 3600 * 1000
+# No trigger that is understood has it, so a bad one is never taken for a repetition of a part without that id.
+UNREADABLE_ID = ""
 
+_T = TypeVar("_T")
 State = Literal["preoperational", "initialized", "ready", "executing", "halted", "error", "offline", "stopped"]
 
 
@@ -95,6 +98,17 @@ class Ack:
     result_ids: tuple[str, ...]
 
 
+class BadTriggerError(MessageError):
+    """A trigger has a readable `meas_id` but is wrong elsewhere: it is answered INVALID/bad_trigger.
+
+    `trigger` has what could be read; a `part_id` or `job_id` that could not is `UNREADABLE_ID`, the rest is None.
+    """
+
+    def __init__(self, problem: str, *, fix: str, trigger: Trigger) -> None:
+        super().__init__(problem, fix=fix)
+        self.trigger = trigger
+
+
 def encode_verdict(inspection: Inspection, mask: EncodedMask | None, topics: Topics) -> VerdictMessage:
     """Encode a verdict in at most 4 kB: a mask that does not fit moves to its own topic.
 
@@ -158,27 +172,39 @@ def encode_ack(consumer: str, result_ids: Sequence[str]) -> bytes:
 
 
 def parse_trigger(payload: bytes, received_ns: int) -> Trigger:
-    """Read a trigger; keys that we do not know are ignored, whole numbers are taken as ids.
+    """Read a trigger; keys that we do not know are ignored, an id is a text or a whole number and stays what it is.
 
     Args:
         payload: JSON, UTF-8.
         received_ns: CLOCK_MONOTONIC at receipt.
 
     Raises:
-        MessageError: It is too large, no JSON object, lacks `meas_id`, or a value has the wrong type or range.
+        BadTriggerError: Only another value than `meas_id` has the wrong type or range.
+        MessageError: It is too large, no JSON object, or has no readable `meas_id`: nobody can be answered.
     """
     content = parse_object(payload, "trigger")
     meas_id = _identifier(content, "meas_id", "trigger")
     if meas_id is None:
         raise MessageError("trigger has no `meas_id`.", fix='Send {"meas_id": ...}: the verdict is paired by it.')
-    expires_ms = content.get("expires_ms")
-    if expires_ms is not None and not (type(expires_ms) is int and 0 < expires_ms <= MAX_EXPIRES_MS):
-        raise MessageError(
-            f"trigger {meas_id!r} has expires_ms {_shown(expires_ms)}.",
-            fix=f"Send a whole number of milliseconds from 1 to {MAX_EXPIRES_MS}, or leave it out.",
-        )
-    part_id, job_id, recipe = (_identifier(content, key, "trigger") for key in ("part_id", "job_id", "recipe"))
-    return Trigger(meas_id, part_id, job_id, recipe, expires_ms, received_ns)
+    problems: list[MessageError] = []
+
+    def read(reader: Callable[[], _T]) -> _T | None:
+        try:
+            return reader()
+        except MessageError as problem:
+            problems.append(problem)
+            return None
+
+    def read_id(key: str) -> str | int | None:
+        value = read(lambda: _identifier(content, key, "trigger"))
+        return UNREADABLE_ID if value is None and content.get(key) is not None else value
+
+    part_id, job_id = read_id("part_id"), read_id("job_id")
+    recipe, expires_ms = read(lambda: _text(content, "recipe", "trigger")), read(lambda: _expires_ms(content))
+    trigger = Trigger(meas_id, part_id, job_id, recipe, expires_ms, received_ns)
+    if problems:
+        raise BadTriggerError(problems[0].problem, fix=problems[0].fix, trigger=trigger) from problems[0]
+    return trigger
 
 
 def parse_ack(payload: bytes) -> Ack:
@@ -188,7 +214,7 @@ def parse_ack(payload: bytes) -> Ack:
         MessageError: It is too large, no JSON object, or lacks `consumer` or a list `result_ids` of strings.
     """
     content = parse_object(payload, "ack")
-    consumer = _identifier(content, "consumer", "ack")
+    consumer = _text(content, "consumer", "ack")
     if consumer is None:
         raise MessageError("ack has no `consumer`.", fix='Send {"consumer": NAME, "result_ids": [...]}.')
     result_ids = content.get("result_ids")
@@ -278,7 +304,24 @@ def _finite(value: float | None, *, digits: int | None = None) -> float | None:
     return float(value) if digits is None else round(float(value), digits)
 
 
-def _identifier(content: Mapping[str, Any], key: str, what: str) -> str | None:
+def _expires_ms(content: Mapping[str, Any]) -> int | None:
+    value = content.get("expires_ms")
+    # A PLC's REAL arrives as 500.0.
+    whole = int(value) if type(value) is float and value.is_integer() else value
+    if whole is not None and not (type(whole) is int and 0 < whole <= MAX_EXPIRES_MS):
+        raise MessageError(
+            f"trigger has expires_ms {_shown(value)}.",
+            fix=f"Send a whole number of milliseconds from 1 to {MAX_EXPIRES_MS}, or leave it out.",
+        )
+    return whole
+
+
+def _text(content: Mapping[str, Any], key: str, what: str) -> str | None:
+    value = _identifier(content, key, what)
+    return None if value is None else str(value)
+
+
+def _identifier(content: Mapping[str, Any], key: str, what: str) -> str | int | None:
     value = content.get(key)
     if value is None:
         return None
@@ -293,7 +336,7 @@ def _identifier(content: Mapping[str, Any], key: str, what: str) -> str | None:
             f"{what} has {key} {_shown(value)}.",
             fix=f"Send a text of 1 to {MAX_ID_BYTES} printable bytes, or a whole number.",
         )
-    return text
+    return value if type(value) is int else text
 
 
 def _shown(value: Any) -> str:

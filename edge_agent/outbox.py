@@ -11,6 +11,7 @@ trigger gets its old (historical) result rather than a second, different one.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 import time
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from edge_agent.ids import kernel_boot_id
 from edge_agent.inspection import Trigger
@@ -99,6 +101,7 @@ class Outbox:
         self._checkpointer = open_again(path)
         self._commits = 0
         self._durable = True
+        self._depth = self._depth_change = 0
         with self._transaction() as database:
             self._last_seq = int(database.execute("SELECT coalesce(max(seq), 0) FROM verdicts").fetchone()[0])
             newest = "SELECT coalesce(max(trigger_id), 0) FROM triggers"
@@ -134,12 +137,12 @@ class Outbox:
         Raises:
             OutboxError: Nothing was journalled.
         """
-        ids = (trigger.part_id, trigger.job_id)
+        ids = (_id_as_text(trigger.part_id), _id_as_text(trigger.job_id))
         with self._transaction(durable=True) as database:
             rows = database.execute(
                 f"SELECT trigger_id, part_id, job_id, result_id FROM triggers "  # noqa: S608, a constant
                 f"WHERE meas_id = :meas_id AND {_AGE} < :window ORDER BY trigger_id DESC",
-                {"meas_id": trigger.meas_id, "window": self._window_ns, **self._now()},
+                {"meas_id": _id_as_text(trigger.meas_id), "window": self._window_ns, **self._now()},
             ).fetchall()
             for trigger_id, part_id, job_id, result_id in rows:
                 if (part_id, job_id) == ids:
@@ -193,7 +196,7 @@ class Outbox:
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (seq, result_id, boot_id, payload, mask_png, now["boot"], now["wall"], now["monotonic"]),
             )
-        self._depth += 1
+            self._depth_change += 1
         return True
 
     def open_triggers(self) -> list[OpenTrigger]:
@@ -203,7 +206,7 @@ class Outbox:
                 "SELECT trigger_id, meas_id, part_id, job_id, recipe, expires_ms, monotonic_ns FROM triggers"
                 " WHERE result_id IS NULL ORDER BY trigger_id"
             ).fetchall()
-        return [OpenTrigger(row[0], Trigger(*row[1:])) for row in rows]
+        return [OpenTrigger(row[0], Trigger(*map(_id_from_text, row[1:4]), *row[4:])) for row in rows]
 
     def due_live(self, *, after_seq: int, limit: int) -> list[OutboxEntry]:
         """Return verdicts beyond `after_seq` that were never sent, oldest first."""
@@ -247,7 +250,7 @@ class Outbox:
                 [(result_id,) for result_id in result_ids],
             ).rowcount
             self._prune(database)
-        self._depth -= max(count, 0)
+            self._depth_change -= max(count, 0)
         return max(count, 0)
 
     def depth(self) -> int:
@@ -292,7 +295,7 @@ class Outbox:
         database.execute(
             "UPDATE verdicts SET next_due_ns = 0, sends = 0, acknowledged = 0 WHERE result_id = ?", (result_id,)
         )
-        self._depth += again
+        self._depth_change += again
 
     def _journal(self, database: sqlite3.Connection, trigger_id: int, trigger: Trigger) -> None:
         now = self._now()
@@ -300,9 +303,9 @@ class Outbox:
             "INSERT INTO triggers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
             (
                 trigger_id,
-                trigger.meas_id,
-                trigger.part_id,
-                trigger.job_id,
+                _id_as_text(trigger.meas_id),
+                _id_as_text(trigger.part_id),
+                _id_as_text(trigger.job_id),
                 trigger.recipe,
                 trigger.expires_ms,
                 now["boot"],
@@ -346,16 +349,35 @@ class Outbox:
             if durable != self._durable:
                 self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
                 self._durable = durable
+            self._depth_change = 0
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
                 self._commits += 1
+                self._depth += self._depth_change
             except BaseException:
                 # A full disk makes SQLite roll back by itself.
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+
+def _id_as_text(value: str | int | None) -> str | None:
+    """Return an id as JSON, so that 41 and "41" stay apart in a column of text."""
+    return None if value is None else json.dumps(value)
+
+
+def _id_from_text(text: str | None) -> Any:
+    """Return the id that was journalled: text, whole number or None."""
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    # Before ids kept their type they were journalled as they are: such a row must not stop a start.
+    return value if type(value) in (str, int) else text
 
 
 _AGE = "CASE clock_boot WHEN :boot THEN :monotonic - monotonic_ns ELSE max(0, :wall - wall_ns) END"

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from edge_agent.inspection import Trigger
-from edge_agent.messages import parse_trigger
+from edge_agent.messages import BadTriggerError, parse_trigger
 from edge_agent.outbox import Accepted, Conflict, OpenTrigger, Outbox, Repeat
 from engines.errors import OutboxError
 
@@ -37,14 +37,19 @@ class PartIntake:
         self._parts: deque[tuple[OpenTrigger, str | None]] = deque()
 
     def take(self, payload: bytes, received_ns: int) -> None:
-        """Journal a trigger by "one part, one verdict". For MQTT's thread.
+        """Journal a trigger by "one part, one verdict"; a bad one too, to be refused. For MQTT's thread.
 
         Raises:
             MessageError: It is malformed; without a readable `meas_id` there is nothing to answer.
         """
-        trigger = parse_trigger(payload, received_ns)
+        reason = None
         try:
-            answer = self._outbox.accept(trigger, begin=lambda answer: self._begin(trigger, answer))
+            trigger = parse_trigger(payload, received_ns)
+        except BadTriggerError as problem:
+            log.warning("trigger refused meas_id=%s error=%s", problem.trigger.meas_id, problem)
+            trigger, reason = problem.trigger, "bad_trigger"
+        try:
+            answer = self._outbox.accept(trigger, begin=lambda answer: self._begin(trigger, answer, reason))
         except OutboxError as problem:
             log.exception("trigger not journalled meas_id=%s", trigger.meas_id)
             self._refuse(OpenTrigger(0, trigger), problem)
@@ -53,9 +58,10 @@ class PartIntake:
             log.info("trigger repeated meas_id=%s result_id=%s", trigger.meas_id, answer.result_id)
             self._resend()
 
-    def _begin(self, trigger: Trigger, answer: Accepted | Conflict) -> None:
+    def _begin(self, trigger: Trigger, answer: Accepted | Conflict, reason: str | None) -> None:
         """Hand a new part to the inspection while the journal is still on its way to the disk."""
-        reason = "id_conflict" if isinstance(answer, Conflict) else None
+        if reason is None and isinstance(answer, Conflict):
+            reason = "id_conflict"
         part = OpenTrigger(answer.trigger_id, trigger)
         self._parts.append((part, reason))
         self._begun(part)

@@ -16,7 +16,7 @@ def consumer():
 def verdict(**changes):
     content = {
         "result_id": "r1",
-        "meas_id": "7",
+        "meas_id": 7,
         "part_id": "p1",
         "recipe": "bottle",
         "verdict": "PASS",
@@ -29,11 +29,11 @@ def verdict(**changes):
 
 def test_a_pass_for_the_open_part_is_accepted(consumer):
     trigger = consumer.ask("p1", 0)
-    assert (trigger.meas_id, trigger.recipe, trigger.expires_ms) == ("7", "bottle", 100)
+    assert (trigger.meas_id, trigger.recipe, trigger.expires_ms) == (7, "bottle", 100)
     received = consumer.take_verdict(verdict(), 20 * MS)
     assert (received.result.action, received.result.why) == ("accept", "PASS")
     assert received.result.round_trip_ms == 20
-    assert consumer.ask("p2", 0).meas_id == "8"
+    assert consumer.ask("p2", 0).meas_id == 8
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,9 @@ def test_everything_else_for_the_open_part_is_a_reject(consumer, changes, why):
     assert why in received.result.why
 
 
-@pytest.mark.parametrize("changes", [{"meas_id": "6"}, {"meas_id": None}, {"meas_id": 7}, {"meas_id": ["7"]}])
+@pytest.mark.parametrize(
+    "changes", [{"meas_id": 6}, {"meas_id": None}, {"meas_id": "7"}, {"meas_id": 7.0}, {"meas_id": [7]}]
+)
 def test_a_verdict_for_another_part_leaves_this_one_open_and_is_acknowledged(consumer, changes):
     consumer.ask("p1", 0)
     received = consumer.take_verdict(verdict(**changes), MS)

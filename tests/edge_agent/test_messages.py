@@ -13,6 +13,7 @@ from edge_agent.masks import EncodedMask, decode_png, encode_mask
 from edge_agent.messages import (
     MAX_INPUT_BYTES,
     MAX_VERDICT_BYTES,
+    BadTriggerError,
     Topics,
     encode_ack,
     encode_state,
@@ -183,7 +184,45 @@ def test_a_trigger_round_trips():
 
 def test_a_trigger_may_have_numbers_as_ids_and_unknown_keys():
     trigger = parse_trigger(b'{"meas_id": 17, "part_id": 4, "colour": ["red"]}', 5)
-    assert trigger == Trigger("17", "4", None, None, None, 5)
+    assert trigger == Trigger(17, 4, None, None, None, 5)
+
+
+@pytest.mark.parametrize("meas_id", [41, "41", 2**63, -1])
+def test_an_id_comes_back_with_its_type(meas_id):
+    trigger = parse_trigger(json.dumps({"meas_id": meas_id, "part_id": meas_id, "job_id": meas_id}).encode(), 5)
+    content = verdict(replace(INSPECTION, trigger=trigger))
+    for name in ("meas_id", "part_id", "job_id"):
+        assert (content[name], type(content[name])) == (meas_id, type(meas_id))
+
+
+@pytest.mark.parametrize(("sent", "read"), [(b"500.0", 500), (b"1.0", 1), (b"86400000.0", 86_400_000)])
+def test_a_whole_real_is_accepted_as_expiry(sent, read):
+    expires_ms = parse_trigger(b'{"meas_id": 1, "expires_ms": ' + sent + b"}", 0).expires_ms
+    assert (expires_ms, type(expires_ms)) == (read, int)
+
+
+@pytest.mark.parametrize(
+    ("fields", "read"),
+    [
+        ({"expires_ms": 2.5, "part_id": 4}, Trigger(41, 4, None, None, None, 5)),
+        ({"expires_ms": 0.0}, Trigger(41, None, None, None, None, 5)),
+        ({"expires_ms": 1e300}, Trigger(41, None, None, None, None, 5)),
+        ({"recipe": "r" * 300, "expires_ms": 500}, Trigger(41, None, None, None, 500, 5)),
+        ({"part_id": [], "job_id": "j", "recipe": 5}, Trigger(41, "", "j", "5", None, 5)),
+        ({"job_id": True, "part_id": ""}, Trigger(41, "", "", None, None, 5)),
+    ],
+)
+def test_a_bad_trigger_keeps_what_could_be_read(fields, read):
+    with pytest.raises(BadTriggerError) as caught:
+        parse_trigger(json.dumps({"meas_id": 41, **fields}).encode(), 5)
+    assert caught.value.trigger == read
+    assert caught.value.fix in str(caught.value)
+
+
+def test_without_a_readable_meas_id_there_is_nobody_to_answer():
+    with pytest.raises(MessageError) as caught:
+        parse_trigger(b'{"meas_id": 1.5, "expires_ms": 2.5}', 0)
+    assert not isinstance(caught.value, BadTriggerError)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +259,7 @@ def test_a_bad_trigger_is_refused_with_what_to_do(payload, complaint):
 
 def test_the_size_limit_itself_is_accepted():
     payload = b'{"meas_id": 1}'
-    assert parse_trigger(payload + b" " * (MAX_INPUT_BYTES - len(payload)), 0).meas_id == "1"
+    assert parse_trigger(payload + b" " * (MAX_INPUT_BYTES - len(payload)), 0).meas_id == 1
 
 
 @pytest.mark.parametrize(
@@ -267,6 +306,8 @@ json_values = st.recursive(
 def test_a_trigger_that_is_accepted_can_be_answered(content):
     try:
         trigger = parse_trigger(json.dumps(content).encode(), 0)
+    except BadTriggerError as problem:
+        trigger = problem.trigger
     except MessageError:
         return
     assert verdict(replace(INSPECTION, trigger=trigger))["meas_id"] == trigger.meas_id

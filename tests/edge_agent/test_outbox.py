@@ -387,3 +387,77 @@ def test_kill_9_in_the_middle_of_storing_loses_nothing(path):
         for one in still_open:
             store(outbox, f"r{one.trigger.meas_id}", one.trigger_id)
         outbox.close()
+
+
+@pytest.mark.parametrize("field", ["meas_id", "part_id", "job_id"])
+def test_a_number_and_its_text_are_different_ids(outbox, field):
+    first = outbox.accept(trigger(**{field: 41}))
+    other = outbox.accept(trigger(**{field: "41"}))
+    assert isinstance(other, Accepted if field == "meas_id" else Conflict)
+    assert outbox.accept(trigger(**{field: 41})) == Repeat(first.trigger_id, None)
+    assert outbox.accept(trigger(**{field: "41"})) == Repeat(other.trigger_id, None)
+
+
+@pytest.mark.parametrize("value", [41, "41", 2**70, 'a"\u00fc'])
+def test_the_journal_keeps_the_type_of_an_id_over_a_restart(open_outbox, value):
+    before = open_outbox()
+    before.accept(trigger(value, value, None))
+    before.close()
+    after = open_outbox()
+    (part,) = after.open_triggers()
+    ids = (part.trigger.meas_id, part.trigger.part_id, part.trigger.job_id)
+    assert (ids, type(ids[0])) == ((value, value, None), type(value))
+    assert after.accept(trigger(value, value, None)) == Repeat(part.trigger_id, None)
+
+
+def test_a_row_from_before_ids_kept_their_type_is_read(outbox, path):
+    outbox.accept(trigger())
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE triggers SET meas_id = 'm-1', part_id = 'true', job_id = '[1]'")
+    (part,) = outbox.open_triggers()
+    assert (part.trigger.meas_id, part.trigger.part_id, part.trigger.job_id) == ("m-1", "true", "[1]")
+
+
+def refuse_commits(action, first, *_):
+    is_commit = action == sqlite3.SQLITE_TRANSACTION and first == "COMMIT"
+    return sqlite3.SQLITE_DENY if is_commit else sqlite3.SQLITE_OK
+
+
+def test_a_commit_that_fails_leaves_the_depth(outbox):
+    part = outbox.accept(trigger())
+    send(outbox, "r1", part.trigger_id)
+    outbox.acknowledge(["r1"])
+    send(outbox, "r2")
+    outbox._connection.set_authorizer(refuse_commits)
+    for change in (
+        lambda: outbox.accept(trigger()),
+        lambda: store(outbox, "r3"),
+        lambda: outbox.acknowledge(["r2"]),
+    ):
+        with pytest.raises(OutboxError):
+            change()
+        assert outbox.depth() == 1
+    outbox._connection.set_authorizer(lambda *_: sqlite3.SQLITE_OK)
+    assert isinstance(outbox.accept(trigger()), Repeat)
+    assert outbox.depth() == 2
+
+
+def test_the_depth_changes_only_under_the_lock(outbox):
+    locked = []
+
+    class Watched(int):
+        def __add__(self, other):
+            locked.append(outbox._lock.locked())
+            return Watched(int(self) + other)
+
+        def __sub__(self, other):
+            return self + -other
+
+    outbox._depth = Watched(0)
+    part = outbox.accept(trigger())
+    send(outbox, "r1", part.trigger_id)
+    outbox.acknowledge(["r1"])
+    outbox.accept(trigger())
+    assert outbox.depth() == 1
+    assert len(locked) >= 3
+    assert all(locked)

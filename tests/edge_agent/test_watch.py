@@ -30,6 +30,7 @@ def test_every_part_gets_its_verdict(mosquitto, make_station, tmp_path, capsys):
     assert [part["action"] for part in parts] == ["accept"] * 20
     assert [part["part_id"] for part in parts] == [f"part-{number}" for number in range(1, 21)]
     assert all(part["verdict"]["meas_id"] == part["meas_id"] for part in parts)
+    assert {type(part["verdict"]["meas_id"]) for part in parts} == {int}
     assert all(0 < part["round_trip_ms"] < 1000 for part in parts)
     assert all(part["triggered_at"] < part["received_at"] for part in parts)
     wait_until(lambda: station.outbox.depth() == 0)
