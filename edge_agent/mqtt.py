@@ -112,7 +112,7 @@ class MqttClient:
         handlers: Called by topic filter, in the network thread; a `MessageError` refuses a malformed message for good.
         will: Published by the broker when we vanish.
         birth: Called in the network thread after the SUBACK: publishes what must come before anybody else's messages.
-        on_live: Called in the network thread when everybody can publish.
+        on_live: Called in the network thread after `birth`, just before everybody can publish.
         on_published: Called in the network thread with each PUBACK's receipt key (generation, mid); must not block.
         on_beat: Called in the network thread at least once a second while live.
     """
@@ -268,8 +268,9 @@ class MqttClient:
         self._session = (client, self.generation)
         self._birth()
         self.error = None
-        self.live.set()
+        # First, or another thread could publish before the publisher knows that this is a new connection.
         self._on_live()
+        self.live.set()
         log.info("mqtt live broker=%s client=%s generation=%d", self._broker, self._client_id, self.generation)
 
     def _on_message(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -11,7 +12,7 @@ from typing import Literal, Protocol
 
 from edge_agent.messages import Topics, mark_historical, parse_ack
 from edge_agent.outbox import Outbox, OutboxEntry
-from engines.errors import OutboxError, PublishError
+from engines.errors import AgentError, OutboxError, PublishError
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,7 @@ _LIVE_BATCH = 16
 _BACKLOG_BATCH = 8
 _BEAT_S = 0.25
 _FLUSH_POLL_S = 0.005
+_QUIET_S = 60.0
 
 
 class Sent(Protocol):
@@ -94,7 +96,8 @@ class OutboxPublisher:
         self.beats = 0
         self._idle_beat = 0
         self.sent = 0
-        self.error: OutboxError | None = None
+        self._failed_s: dict[type[Exception], float] = {}
+        self.error: AgentError | None = None
 
     def start(self) -> None:
         """Begin to send."""
@@ -169,19 +172,31 @@ class OutboxPublisher:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                wait_s = self.run_once()
+                wait_s: float | None = self.run_once()
                 if not self._has_live:
                     self._outbox.checkpoint_if_due()
                 self.error = None
-            except OutboxError as error:
-                if self.error is None:
-                    log.exception("outbox failed")
-                self.error, wait_s = error, _BEAT_S
+            except Exception as error:
+                # Whatever it is, without this thread no verdict would ever leave.
+                if self._is_news(error):
+                    log.exception("publisher failed, it is tried again")
+                self.error, wait_s = _told(error), None
             self.beats += 1
             if not self._has_live:
                 self._idle_beat = self.beats
-            self._wake.wait(wait_s)
+            if wait_s is None:
+                # Not ended by `wake`: parts that come fast must not make a failing pass spin.
+                self._stopping.wait(_BEAT_S)
+            else:
+                self._wake.wait(wait_s)
             self._wake.clear()
+
+    def _is_news(self, error: Exception) -> bool:
+        """Return whether this kind of error has not come for a minute."""
+        now, kind = self._clock(), type(error)
+        last_s = self._failed_s.get(kind, -math.inf)
+        self._failed_s[kind] = now
+        return now - last_s >= _QUIET_S
 
     def _send_backlog(self) -> float:
         now = self._clock()
@@ -237,3 +252,9 @@ class OutboxPublisher:
         except OutboxError:
             self._acknowledged.extendleft(reversed(result_ids))
             raise
+
+
+def _told(error: Exception) -> AgentError:
+    if isinstance(error, AgentError):
+        return error
+    return PublishError(f"verdicts cannot be sent: {error!r}.", fix="The log has the traceback; report it.")

@@ -75,7 +75,7 @@ class CameraProcess:
         self._events: deque[CameraEvent] = deque()
         self._pending: OrderedDict[int, int] = OrderedDict()
         self._requests = self._consumed = self._frames = self._losses = 0
-        self._is_open = False
+        self._is_open = self._was_open = False
         self._deadline_ns: int | None = None
         self._last_error: AgentError = CameraError(f"Camera {describe_uri(uri)} is not started.", fix="Start it first.")
 
@@ -189,7 +189,7 @@ class CameraProcess:
     def _take(self, message: object) -> None:
         match message:
             case CameraOpened():
-                self._is_open = True
+                self._is_open = self._was_open = True
                 self._deadline_ns = None
                 self._expect_answer()
                 self._events.append(message)
@@ -245,7 +245,8 @@ class CameraProcess:
         self._pending.clear()
         self._is_open = False
         self._last_error = error
-        is_final = isinstance(error, ConfigError)
+        # What opened once is configured right: the camera came back as USB2, or its folder is not mounted yet.
+        is_final = isinstance(error, ConfigError) and not self._was_open
         self._deadline_ns = None if is_final else self._now_ns() + self._back_off_ns()
         self._losses += 1
         self._events.append(CameraLost(error, lost, is_final=is_final))

@@ -13,6 +13,13 @@ from urllib.parse import parse_qsl, unquote
 from engines.errors import ConfigError
 
 SCHEMES = ("folder", "file", "v4l2", "gst", "rtsp", "synthetic")
+_LOCAL = frozenset({"folder", "file", "v4l2", "synthetic"})
+# Properties of GStreamer's sources and query options of IP cameras; a value may be quoted, escaped and have a type.
+_SECRET = re.compile(
+    r"(\b(?:[\w-]*(?:user-id|user-pw|proxy-id|proxy-pw|passwo?r?d|passphrase|pwd)|user|username)\s*=\s*)"
+    r"""(?:\(\w+\)\s*)?(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|\\.|[^\s\\])+""",
+    re.IGNORECASE,
+)
 _VIDEOS = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm"})
 
 
@@ -113,8 +120,13 @@ def parse_uri(text: str) -> CameraUri:
 
 
 def describe_uri(text: str) -> str:
-    """Return the URI without user name and password, for messages and logs."""
-    return re.sub(r"(\w+://)[^/\s]*@", r"\1***@", text)
+    """Return the URI without user names and passwords, for messages and logs; in doubt it hides too much."""
+    scheme = text.partition("://")[0]
+    if scheme == "gst":
+        text = unquote(text)
+    # A password may hold '/', '@' and, where the whole text is one address, spaces: it ends at the last '@'.
+    login = r"[^/\s]*@" if scheme in _LOCAL else r"\S*@" if scheme == "gst" else r".*@"
+    return _SECRET.sub(r"\1***", re.sub(rf"(\w+://){login}", r"\1***@", text))
 
 
 def _suggest(text: str) -> str:

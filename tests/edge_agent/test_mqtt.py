@@ -58,6 +58,26 @@ def test_live_means_subscribed_and_birth_comes_first(mosquitto, connect):
     assert watcher.generation == client.generation == 1
 
 
+def test_nobody_else_publishes_before_on_live_returned(mosquitto, connect):
+    seen = []
+
+    def on_live():
+        other = threading.Thread(target=publish)
+        other.start()
+        other.join()
+        seen.append(client.live.is_set())
+
+    def publish():
+        try:
+            client.publish("t", b"too early")
+        except PublishError as problem:
+            seen.append(problem.fix)
+
+    client = connect(mosquitto.port, birth=lambda: client.publish("t/birth", b"1"), on_live=on_live)
+    live(client)
+    assert seen == ["It is tried again.", False]
+
+
 def test_nagle_is_off(mosquitto, connect):
     client = live(connect(mosquitto.port))
     assert client._session[0].socket().getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1

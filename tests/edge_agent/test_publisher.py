@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -7,7 +8,7 @@ from message_side import wait_until
 from edge_agent.messages import encode_ack
 from edge_agent.outbox import Outbox
 from edge_agent.publisher import OutboxPublisher
-from engines.errors import PublishError
+from engines.errors import OutboxError, PublishError
 
 
 @dataclass(frozen=True)
@@ -23,10 +24,13 @@ class FakeLink:
     is_live: bool = True
     generation: int = 1
     room: int = 10**9
+    bug: Exception | None = None
     sent: list = field(default_factory=list)
 
     def publish(self, topic, payload, *, qos=1, retain=False):
         assert (qos, retain) == (1, False)
+        if self.bug is not None:
+            raise self.bug
         if not self.is_live or len(self.sent) >= self.room:
             raise PublishError("no room.", fix="Later.")
         self.sent.append((topic.rsplit("cell-1/", 1)[1], payload))
@@ -218,7 +222,43 @@ def test_an_outbox_that_fails_is_told_and_the_thread_goes_on(bench, caplog):
     beats = bench.publisher.beats
     wait_until(lambda: bench.publisher.beats > beats + 1)
     bench.publisher.stop()
-    assert caplog.text.count("outbox failed") == 1
+    assert caplog.text.count("publisher failed") == 1
+    assert isinstance(bench.publisher.error, OutboxError)
+
+
+def test_a_bug_neither_ends_the_thread_nor_stays_unseen(bench, caplog):
+    bench.link.bug = KeyError("nobody thought of it")
+    bench.publisher.start()
+    bench.publisher.on_live()
+    bench.store("a")
+    bench.publisher.wake()
+    wait_until(lambda: bench.publisher.error is not None)
+    error = bench.publisher.error
+    assert isinstance(error, PublishError)
+    assert "nobody thought of it" in error.problem
+    assert error.fix
+    beats = bench.publisher.beats
+    wait_until(lambda: bench.publisher.beats > beats + 1)
+    bench.link.bug = None
+    wait_until(lambda: bench.link.ids() == ["a"] and bench.publisher.error is None)
+    bench.publisher.stop()
+    assert caplog.text.count("publisher failed") == 1
+    assert caplog.text.count("Traceback") == 1
+
+
+def test_a_failing_publisher_does_not_spin_when_it_is_woken(bench):
+    bench.link.bug = KeyError("bug")
+    bench.store("a")
+    bench.publisher.on_live()
+    bench.store("b")
+    bench.publisher.start()
+    wait_until(lambda: bench.publisher.error is not None)
+    before, until = bench.publisher.beats, time.monotonic() + 0.4
+    while time.monotonic() < until:
+        bench.publisher.wake()
+        time.sleep(0.001)
+    bench.publisher.stop()
+    assert bench.publisher.beats - before <= 4
 
 
 def test_flush_waits_for_what_was_stored(bench):

@@ -7,12 +7,15 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from edge_agent.camera.client import CameraProcess, Patience
 from edge_agent.camera.messages import BadFrame, CameraLost, CameraOpened, FrameCaptured
 from edge_agent.camera.opencv import has_gstreamer
 from edge_agent.camera.probe import probe_camera
+from edge_agent.camera.uri import describe_uri
 from edge_agent.ring import FrameRing
 from engines.errors import CameraError, ConfigError, NoInputError
 
@@ -137,6 +140,46 @@ def test_what_only_a_person_can_mend_is_not_tried_again(start, tmp_path):
     assert isinstance(lost.error, NoInputError)
     assert camera.next_event(0) is None
     assert capture(camera).is_final
+
+
+def test_a_folder_that_is_unmounted_for_a_while_is_opened_again(start, tmp_path):
+    folder, away = tmp_path / "frames", tmp_path / "away"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "0.png"), np.zeros(SHAPE, np.uint8))
+    camera = start(f"folder://{folder}?loop=true")
+    assert isinstance(wait_event(camera), CameraOpened)
+    folder.rename(away)
+    os.kill(camera.pid, signal.SIGKILL)
+    assert "died" in str(wait_event(camera).error)
+    for _ in range(2):
+        lost = wait_event(camera)
+        assert isinstance(lost.error, NoInputError)
+        assert not lost.is_final
+    assert not capture(camera).is_final
+    away.rename(folder)
+    while isinstance(event := wait_event(camera), CameraLost):
+        assert not event.is_final
+    assert isinstance(event, CameraOpened)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rtsp://u:pa/ss@h", "rtsp://***@h"),
+        ("rtsp://u:pa/s@s w@h:554/s?channel=1", "rtsp://***@h:554/s?channel=1"),
+        ("rtsp://h/s?user=anna&password=secret", "rtsp://h/s?user=***"),
+        ("gst://rtspsrc location=rtsp://u:pa/ss@h/s ! appsink", "gst://rtspsrc location=rtsp://***@h/s ! appsink"),
+        ("gst://rtspsrc user-id=anna user-pw=secret ! appsink", "gst://rtspsrc user-id=*** user-pw=*** ! appsink"),
+        ('gst://rtspsrc user-pw = "my \\" secret" ! appsink', "gst://rtspsrc user-pw = *** ! appsink"),
+        ("gst://rtspsrc user-pw=(string)'my secret' ! appsink", "gst://rtspsrc user-pw=*** ! appsink"),
+        ("gst://rtspsrc%20user-pw%3Dsecret%20!%20appsink", "gst://rtspsrc user-pw=*** ! appsink"),
+        ("gst://srtsrc passphrase=secret ! appsink", "gst://srtsrc passphrase=*** ! appsink"),
+        ("folder:///data/line@2/a?fps=5", "folder:///data/line@2/a?fps=5"),
+        ("gst://v4l2src device=/dev/video0 ! appsink", "gst://v4l2src device=/dev/video0 ! appsink"),
+    ],
+)
+def test_a_description_hides_passwords_and_little_else(text, shown):
+    assert describe_uri(text) == shown
 
 
 def test_a_wrong_uri_is_refused_before_anything_starts(ring):
