@@ -38,7 +38,7 @@ def outlined(frame: Frame, mask: Mask, truth: Mask | None = None) -> Frame:
     for region, bgr in ((truth, _TRUTH_BGR), (mask, _DEFECT_BGR)):
         if region is not None and region.any():
             edges, _ = cv2.findContours(region.view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(picture, edges, -1, bgr, max(1, picture.shape[1] // 250))
+            cv2.drawContours(picture, edges, -1, bgr, max(2, picture.shape[1] // 150))
     return picture
 
 

@@ -18,6 +18,7 @@ from calibrate.evaluation import revision_in_force, to_original_pixels
 from calibrate.fit import describe
 from calibrate.pictures import colour, data_uri, heat, outlined, png, resized
 from calibrate.recipe_engine import RecipeEngine
+from calibrate.tables import FIGURES
 from edge_agent.decision import z_map
 from edge_agent.inspection import Mask
 from edge_agent.masks import decode_png, decode_rle
@@ -84,6 +85,37 @@ def read_verdicts(path: Path, dataset: Path) -> list[PartVerdict]:
     return verdicts
 
 
+def check_origin(verdicts: Sequence[PartVerdict], engine: RecipeEngine) -> None:
+    """Refuse verdicts that another recipe or revision gave: their scores do not belong to these pictures.
+
+    Raises:
+        DatasetError: There is no verdict, or one of another model or threshold revision.
+    """
+    if not verdicts:
+        raise DatasetError(
+            "there is no verdict in the file.", fix="Run `edge-agent watch --json` while the agent runs."
+        )
+    ours = engine.runtime.model_sha256[:12], revision_in_force(engine).name
+    for item in verdicts:
+        theirs = item.message["model_sha256"], item.message["threshold_rev"]
+        if theirs != ours:
+            raise DatasetError(
+                f"a verdict is of model {theirs[0]} and thresholds {theirs[1]}, the recipe has {ours[0]} and {ours[1]}.",
+                fix="Give the recipe that the agent ran with, with the same thresholds in force.",
+            )
+
+
+def headline(verdicts: Sequence[PartVerdict]) -> str:
+    """Say in one sentence what was caught, missed and wrongly rejected."""
+    bad = [item for item in verdicts if not item.frame.is_good]
+    good = [item for item in verdicts if item.frame.is_good]
+    missed, wrong = (sum(item.is_wrong for item in part) for part in (bad, good))
+    return (
+        f"{len(bad)} defective parts: {len(bad) - missed} caught, {missed} passed. "
+        f"{len(good)} good parts: {wrong} rejected."
+    )
+
+
 def confusion(verdicts: Sequence[PartVerdict]) -> dict[str, dict[str, int]]:
     """Return how often each label got each verdict."""
     counts: dict[str, dict[str, int]] = {}
@@ -110,8 +142,12 @@ def write_report(
     """
     reconstructor = Reconstructor(engine.folder / MODEL_FILES[engine.model], threads=2)
     shown = [(item, _panels(engine, reconstructor, item)) for item in most_telling(verdicts)]
+    decided = sorted(item.message["decided_at"] for item in verdicts)
     content = Template(_PAGE.read_text(encoding="utf-8")).substitute(
         name=escape(engine.recipe.name),
+        headline=escape(headline(verdicts)),
+        origin=escape(f"Station {verdicts[0].message['station']}, {decided[0]} to {decided[-1]}."),
+        shown=f"{len(shown)} of {len(verdicts)} parts, wrong verdicts first.",
         promise="".join(f"<p>{escape(line)}</p>" for line in describe(revision_in_force(engine))),
         table="".join(_table_rows(confusion(verdicts))),
         figures="".join(_figure_rows(figures)),
@@ -171,14 +207,13 @@ def _mask_of(item: PartVerdict, engine: RecipeEngine, shape: tuple[int, int]) ->
 
 def _table_rows(counts: dict[str, dict[str, int]]) -> Iterator[str]:
     for label, row in sorted(counts.items()):
-        yield f"<tr><th>{escape(label)}</th>" + "".join(f"<td>{count or ''}</td>" for count in row.values()) + "</tr>"
+        yield f"<tr><th>{escape(label)}</th>" + "".join(f"<td>{count}</td>" for count in row.values()) + "</tr>"
 
 
 def _figure_rows(figures: dict[str, Any]) -> Iterator[str]:
-    for name, value in figures.items():
-        if value is None or isinstance(value, float | int):
-            shown = "-" if value is None else f"{value:.4g}"
-            yield f"<tr><th>{escape(name.replace('_', ' '))}</th><td>{shown}</td></tr>"
+    for name, title in FIGURES.items():
+        shown = "-" if figures[name] is None else f"{figures[name]:.4f}"
+        yield f"<tr><th>{escape(title)}</th><td>{shown}</td></tr>"
 
 
 def _part(item: PartVerdict, panels: list[Frame]) -> str:

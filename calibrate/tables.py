@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-_FIGURES = {
+FIGURES = {
     "image_auroc": "image AUROC",
     "pixel_auroc": "pixel AUROC",
     "aupro": "AUPRO (0.3)",
@@ -25,7 +25,7 @@ def print_figures(figures: Mapping[str, Any]) -> None:
     """Print an evaluation's figures, then the counts by label."""
     console = Console()
     table = Table("figure", "value", title=f"{figures['recipe']}, thresholds {figures['threshold_rev']}")
-    for key, title in _FIGURES.items():
+    for key, title in FIGURES.items():
         value = figures[key]
         table.add_row(title, "-" if value is None else f"{value:.4f}")
     console.print(table)

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import importlib.util
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -56,7 +57,8 @@ class EmbeddedBroker:
                 f"port {self.port} on {LOOPBACK} is taken.", fix="Choose another port, or use the broker that is there."
             )
         command = [sys.executable, "-m", "edge_agent.broker", "--port", str(self.port)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
+        # Its own session: Ctrl-C is for the agent, which still has verdicts to send through the broker.
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         deadline = time.monotonic() + _START_TIMEOUT_S
         while not _answers(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -110,7 +112,9 @@ async def _serve(port: int) -> None:
     parent_gone = asyncio.Event()
 
     def wait_for_end() -> None:
-        sys.stdin.buffer.read()
+        # Not sys.stdin: the interpreter would wait at its end for the lock that a blocked read holds.
+        while os.read(0, 4096):
+            pass
         loop.call_soon_threadsafe(parent_gone.set)
 
     threading.Thread(target=wait_for_end, daemon=True).start()

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from calibrate.evaluation import evaluate
 from calibrate.recipe_engine import RecipeEngine
-from calibrate.report import confusion, read_verdicts, write_report
+from calibrate.report import check_origin, confusion, headline, read_verdicts, write_report
 from calibrate.tables import print_figures
 
 HELP = "compare the verdicts that a PLC received with the truth, and write a page with pictures"
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     verdicts = read_verdicts(arguments.verdicts, arguments.dataset)
     with closing(RecipeEngine(arguments.recipe)) as engine:
+        check_origin(verdicts, engine)
         figures, _ = evaluate(engine, arguments.dataset)
         write_report(engine, verdicts, figures, arguments.html, arguments.picture)
     print_figures(figures)
@@ -35,5 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
     for label, row in sorted(confusion(verdicts).items()):
         table.add_row(label, *(str(count) for count in row.values()))
     Console().print(table)
+    print(headline(verdicts))
+    if len(verdicts) < figures["frames"]:
+        print(f"Only {len(verdicts)} of {figures['frames']} frames have a verdict.")
     print(f"Report with pictures: {arguments.html}")
     return 0

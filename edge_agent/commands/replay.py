@@ -9,7 +9,9 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+from edge_agent.inspection import REASONS
 from edge_agent.replay import compare, read_results, replay
 from edge_agent.station import load_station
 from engines.command_line import track
@@ -41,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     verdicts = Counter(line["verdict"] for line in lines)
     counted = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in ("PASS", "FAIL", "INVALID"))
     print(f"{len(lines)} frames in {seconds:.1f} s: {counted}.")
+    _explain_invalid(lines)
     if expected is None:
         return 0
     changes = compare(lines, expected)
@@ -53,3 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_CHANGED
     print("No verdict and no mask changed.")
     return 0
+
+
+def _explain_invalid(lines: list[dict[str, Any]]) -> None:
+    first = {reason: line["source"] for line in reversed(lines) for reason in line["reasons"]}
+    counts = Counter(reason for line in lines for reason in line["reasons"])
+    for reason, count in counts.most_common():
+        print(f"  {count} x {reason}: {REASONS.get(reason, '')} (first: {first[reason]})")

@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"images      {counts['trained']} trained, {counts['tuning']} tuning, {counts['set_aside']} set aside")
     print(f"training    {figures['steps']} steps in {figures['minutes']} min, loss {figures['losses'][-1]}")
     print(f"network     {figures['gmac']} GMAC, {figures['parameters']} parameters, box {figures['box_map_px']}")
-    print(f"next        edge-calibrate fit {arguments.recipe} --images {arguments.images}")
+    print(f"next        edge-calibrate fit {arguments.recipe} --images {arguments.images} --false-reject-rate 0.05")
     write_json(arguments.json, figures)
     return 0
 

@@ -7,6 +7,7 @@ import pytest
 
 from calibrate.cli import main
 from edge_agent.masks import encode_png, encode_rle
+from engines.files import sha256_of
 
 
 @pytest.fixture
@@ -26,13 +27,29 @@ def known(tmp_path, good_frames_folder):
     return root
 
 
-def line(frame_seq, verdict, *, mask=None, mask_png=None, reasons=()):
-    content = {"frame_seq": frame_seq, "verdict": verdict, "score": 5.0, "limit": 4.0, "mask": mask, "reasons": reasons}
+def line(frame_seq, verdict, *, mask=None, mask_png=None, reasons=(), **origin):
+    content = {
+        "frame_seq": frame_seq,
+        "verdict": verdict,
+        "score": 5.0,
+        "limit": 4.0,
+        "mask": mask,
+        "reasons": reasons,
+        "station": "cell",
+        "decided_at": "2026-01-01T00:00:00Z",
+        "model_sha256": MODEL,
+        "threshold_rev": "r0001",
+        **origin,
+    }
     return json.dumps({"verdict": content, "mask_png": mask_png}) + "\n"
 
 
+MODEL = "model of the recipe"
+
+
 def report(recipe, known, verdicts, tmp_path, *more):
-    (tmp_path / "verdicts.jsonl").write_text("".join(verdicts))
+    model = sha256_of(recipe / "model.cpu.onnx")[:12]
+    (tmp_path / "verdicts.jsonl").write_text("".join(verdicts).replace(MODEL, model))
     page = tmp_path / "report.html"
     words = ["report", recipe, known, "--verdicts", tmp_path / "verdicts.jsonl", "--html", page, *more]
     return main([str(word) for word in words]), page
@@ -54,8 +71,9 @@ def test_the_page_needs_no_other_file_and_counts_the_verdicts(fitted_recipe, kno
     text = page.read_text()
     assert 'src="data:image/jpeg;base64,' in text
     assert "http" not in text
-    assert "<tr><th>bar</th><td></td><td>2</td><td></td></tr>" in text
-    assert "<tr><th>good</th><td>1</td><td></td><td>1</td></tr>" in text
+    assert "<tr><th>bar</th><td>0</td><td>2</td><td>0</td></tr>" in text
+    assert "<tr><th>good</th><td>1</td><td>0</td><td>1</td></tr>" in text
+    assert "2 defective parts: 2 caught, 0 passed. 2 good parts: 1 rejected." in text
     assert "INVALID: no_frame" in text
     picture = cv2.imread(str(tmp_path / "one.png"))
     assert picture.shape == (200, 4 * 240 + 3 * 8, 3)
@@ -70,3 +88,18 @@ def test_verdicts_of_something_else_are_refused(fitted_recipe, known, tmp_path, 
     code, _ = report(fitted_recipe, known, [text], tmp_path)
     assert code == 65
     assert "verdicts.jsonl:1 is not a verdict on a frame" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "there is no verdict in the file"),
+        (line(0, "FAIL", model_sha256="0" * 12), "a verdict is of model 000000000000"),
+        (line(0, "FAIL", threshold_rev="r0009"), "thresholds r0009"),
+    ],
+)
+def test_verdicts_of_another_recipe_are_refused(fitted_recipe, known, tmp_path, capsys, text, said):
+    code, page = report(fitted_recipe, known, [text], tmp_path)
+    assert code == 65
+    assert said in capsys.readouterr().err
+    assert not page.exists()

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.decision import NonFiniteErrorMapError, ShapeMismatchError, decide, score, z_map
+from edge_agent.decision import (
+    ImplausibleErrorMapError,
+    NonFiniteErrorMapError,
+    ShapeMismatchError,
+    decide,
+    score,
+    z_map,
+)
 from edge_agent.thresholds import Calibration, FrameLimits, Promise, ThresholdRevision
 
 SIZE = (64, 64)
@@ -29,7 +36,8 @@ def revision(factor=3.0, min_area=4, *, maps=1, scale=1.0):
 
 
 def maps_with(*regions, count=1):
-    maps = np.zeros((count, *SIZE), np.float32)
+    # Not quite zero anywhere: a map of zeros is what a dead engine gives.
+    maps = np.full((count, *SIZE), 1e-6, np.float32)
     for top, left, height, width, value in regions:
         maps[:, top : top + height, left : left + width] = value
     return maps
@@ -70,6 +78,17 @@ def test_infinities_of_both_signs_do_not_cancel():
     maps[0, 0, 0], maps[0, 0, 1] = np.inf, -np.inf
     with pytest.raises(NonFiniteErrorMapError):
         decided(maps, revision())
+
+
+def test_z_that_overflows_is_never_judged():
+    with pytest.raises(NonFiniteErrorMapError):
+        decided(maps_with((0, 0, 64, 64, 1e30)), revision(scale=1e-30))
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_maps_that_no_engine_gives_are_never_judged(value):
+    with pytest.raises(ImplausibleErrorMapError):
+        decided(np.full((1, *SIZE), value, np.float32), revision())
 
 
 def test_maps_of_another_shape_are_refused():

@@ -165,3 +165,30 @@ def test_a_damaged_recipe_is_refused_with_the_file_named(tmp_path, fitted_recipe
             path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
     with pytest.raises(RecipeError, match=path.name):
         open_live_recipe(tmp_path / "recipe", EnginePart(threads=1))
+
+
+def test_a_live_camera_that_repeats_a_frame_is_frozen(pipeline, ring, frame):
+    pipeline.refuses_repeats = True
+    assert pipeline.judge(written(ring, frame)).decision.verdict == "PASS"
+    assert pipeline.judge(written(ring, frame, slot=1)).reason == "frozen_frame"
+    assert pipeline.judge(written(ring, frame)).reason == "frozen_frame"
+    frame[:, :, 0] ^= 1
+    assert pipeline.judge(written(ring, frame)).decision is not None
+
+
+def test_recorded_frames_may_repeat(pipeline, ring, frame):
+    for _ in range(2):
+        assert pipeline.judge(written(ring, frame)).decision is not None
+
+
+@pytest.mark.parametrize("value", [0.0, -5.0])
+def test_maps_that_no_engine_gives_are_invalid(pipeline, ring, frame, live, value):
+    live.runtime = Engine(lambda _: np.full((2, 64, 64), value, np.float32))
+    assert pipeline.judge(written(ring, frame)).reason == "engine_error"
+
+
+def test_a_test_piece_on_a_broken_engine_is_an_engine_error(live, ring):
+    live.bind(ring)
+    live.runtime = Engine(lambda _: np.full((2, 64, 64), np.nan, np.float32))
+    with pytest.raises(EngineError, match="the test piece"):
+        live.run_test_piece()

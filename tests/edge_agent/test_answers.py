@@ -1,0 +1,140 @@
+"""One part, one verdict, also when the outbox fails or the inspection is late. The outbox is real."""
+
+import json
+import time
+
+import pytest
+
+from edge_agent.answers import Answers
+from edge_agent.inspection import Trigger
+from edge_agent.live_recipe import open_live_recipe
+from edge_agent.outbox import Outbox, Repeat
+from edge_agent.pipeline import Judgement
+from edge_agent.station import EnginePart, load_station
+from edge_agent.station_state import StationState
+from edge_agent.verdict_writer import VerdictWriter
+from engines.errors import OutboxError, PublishError
+
+STATION = """\
+schema: 1
+site: test
+station: cell
+recipe: unused
+state_dir: unused
+camera: {uri: "synthetic://plate", mode: triggered}
+trigger: {deadline_ms: 50, capture_within_ms: 50, dedupe_window_s: 60}
+mqtt: {broker: "mqtt://127.0.0.1:1", consumer: plc}
+"""
+
+
+class FailingOutbox(Outbox):
+    """A real outbox on a disk that can fill up."""
+
+    is_full = False
+
+    def store(self, **verdict):
+        if self.is_full:
+            raise OutboxError("the disk is full.", fix="Make room.")
+        return super().store(**verdict)
+
+    def probe(self):
+        if self.is_full:
+            raise OutboxError("the disk is full.", fix="Make room.")
+        super().probe()
+
+
+class Stand:
+    def __init__(self, folder, recipe):
+        (folder / "station.yaml").write_text(STATION)
+        station = load_station(folder / "station.yaml")
+        self.live = open_live_recipe(recipe, EnginePart(threads=1))
+        self.outbox = FailingOutbox(folder / "outbox.db", dedupe_window_s=60)
+        self.writer = VerdictWriter(self.outbox, self.live, station, is_simulated=False)
+        self.state = StationState(station, self.live, self.writer.boot_id)
+        self.published, self.wakes, self.is_connected = [], 0, True
+        self.answers = Answers(
+            self.outbox, self.writer, self.state, wake_publisher=self.wake, publish_unstored=self.publish
+        )
+
+    def wake(self):
+        self.wakes += 1
+
+    def publish(self, payload):
+        if not self.is_connected:
+            raise PublishError("no connection.", fix="Wait.")
+        self.published.append(json.loads(payload))
+
+    def accept(self, meas_id="1"):
+        self.outbox.accept(Trigger(meas_id, None, None, None, None, time.monotonic_ns()))
+        return self.outbox.open_triggers()[-1]
+
+    def stored(self):
+        return [json.loads(entry.payload) for entry in self.outbox.due_live(after_seq=0, limit=99)]
+
+
+@pytest.fixture
+def stand(tmp_path, fitted_recipe):
+    stand = Stand(tmp_path, fitted_recipe)
+    yield stand
+    stand.answers.timer.stop()
+    stand.outbox.close()
+    stand.live.close()
+
+
+def refused(reason="no_frame"):
+    return Judgement(reason=reason)
+
+
+def test_a_verdict_is_stored_and_the_publisher_woken(stand):
+    stand.answers.finish(refused(), None, stand.accept())
+    assert [(v["verdict"], v["reasons"]) for v in stand.stored()] == [("INVALID", ["no_frame"])]
+    assert stand.wakes == 1
+    assert stand.published == []
+
+
+def test_the_first_verdict_counts(stand):
+    part = stand.accept()
+    stand.answers.finish(refused("deadline"), None, part)
+    stand.answers.finish(refused("no_frame"), None, part)
+    assert [v["reasons"] for v in stand.stored()] == [["deadline"]]
+    assert stand.wakes == 1
+
+
+@pytest.mark.parametrize("is_connected", [True, False])
+def test_what_cannot_be_stored_is_invalid_at_once_and_stored_later_under_the_same_id(stand, is_connected):
+    part = stand.accept()
+    stand.outbox.is_full, stand.is_connected = True, is_connected
+    stand.answers.finish(refused(), None, part)
+    stand.answers.finish(refused(), None, part)
+    assert stand.state.name == "error"
+    assert {(v["verdict"], *v["reasons"]) for v in stand.published} <= {("INVALID", "outbox")}
+    assert len({v["result_id"] for v in stand.published}) == (1 if is_connected else 0)
+    assert not stand.answers.outbox_works_again()
+
+    stand.outbox.is_full = False
+    assert stand.answers.outbox_works_again()
+    (stored,) = stand.stored()
+    assert stored["reasons"] == ["outbox"]
+    assert all(v["result_id"] == stored["result_id"] for v in stand.published)
+    assert stand.outbox.open_triggers() == []
+    again = stand.outbox.accept(Trigger("1", None, None, None, None, time.monotonic_ns()))
+    assert again == Repeat(part.trigger_id, stored["result_id"])
+
+
+def test_open_parts_are_refused_with_the_reason(stand):
+    stand.accept("1")
+    stand.accept("2")
+    stand.answers.refuse_open_parts("restart")
+    assert [(v["meas_id"], v["reasons"]) for v in stand.stored()] == [("1", ["restart"]), ("2", ["restart"])]
+
+
+def test_the_deadline_answers_while_the_inspection_still_works(stand):
+    part = stand.accept()
+    stand.answers.timer.start()
+    stand.answers.timer.watch(part, time.monotonic_ns() + 20_000_000)
+    until = time.monotonic() + 5
+    while not stand.stored():
+        assert time.monotonic() < until
+        time.sleep(0.002)
+    stand.answers.finish(refused(), None, part)
+    assert [v["reasons"] for v in stand.stored()] == [["deadline"]]
