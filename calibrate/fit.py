@@ -7,7 +7,7 @@ import getpass
 import io
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -19,12 +19,12 @@ from edge_agent.decision import decide, score, z_map
 from edge_agent.frame_limits import brightness_and_contrast, fit_frame_limits
 from edge_agent.thresholds import Calibration, FrameLimits, Promise, ThresholdRevision, revision_names, save_thresholds
 from engines.command_line import track
-from engines.errors import DatasetError, ThresholdsError
+from engines.errors import DatasetError, ThresholdsError, UsageError
 from engines.golden import load_golden
 from engines.images import list_images, pixel_sha256
-from engines.moments import RunningMoments
+from engines.moments import FEWEST, RunningMoments
 from engines.recipe import IMAGES_FILE
-from engines.sample_split import Sample, read_groups
+from engines.sample_split import Sample, merge_groups, read_groups
 
 Use = Literal["location", "factor"]
 
@@ -54,9 +54,11 @@ def fit(engine: RecipeEngine, images: Path, wish: FitWish) -> ThresholdRevision:
 
     Raises:
         DatasetError: The frames cannot be used, or none was kept from the network.
+        UsageError: The smallest defect is larger than the inspected region.
         PromiseError: There are too few good parts for the wish.
         ThresholdsError: With these thresholds a test piece would pass.
     """
+    min_area = _min_area_map_px(engine, wish.min_area_px)
     frames = _assign_uses(engine, images)
     moments, shown = RunningMoments(), []
     for frame in track([f for f in frames if f.use == "location"], label="location and scale"):
@@ -65,7 +67,6 @@ def fit(engine: RecipeEngine, images: Path, wish: FitWish) -> ThresholdRevision:
         moments.add(engine.maps(loaded.pixels), engine.padding(loaded))
     location, scale = moments.location_and_scale()
 
-    min_area = _min_area_map_px(engine, wish.min_area_px)
     draft = ThresholdRevision(location, scale, _draft(engine, min_area))
     scores: dict[str, float] = {}
     group_scores: dict[str, float] = defaultdict(lambda: float("-inf"))
@@ -93,11 +94,7 @@ def fit(engine: RecipeEngine, images: Path, wish: FitWish) -> ThresholdRevision:
 
 def _assign_uses(engine: RecipeEngine, images: Path) -> list[FitFrame]:
     known = known_uses(engine.folder)
-    groups = read_groups(images)
-    samples = [
-        Sample(path, pixel_sha256(engine.read(path)), groups.get(path.name, path.name))
-        for path in track(list_images(images), label="reading")
-    ]
+    samples = _read_samples(engine, images)
     seen = [s for s in samples if known.get(s.sha256) in ("trained", "tuning")]
     unseen = [s for s in samples if known.get(s.sha256) not in ("trained", "tuning")]
     if not unseen:
@@ -107,9 +104,32 @@ def _assign_uses(engine: RecipeEngine, images: Path) -> list[FitFrame]:
         )
     if not seen:
         seen, unseen = _halves(unseen, images)
+    if len(seen) < FEWEST:
+        raise DatasetError(
+            f"{images} holds only {len(seen)} of the frames that trained the network; location and scale need at least "
+            f"{FEWEST}.",
+            fix="Give the whole folder that `edge-engines train` got, or only newly recorded good parts.",
+        )
     trained_groups = {s.group for s in seen}
     frames = [FitFrame(s.path, s.sha256, s.group, "location") for s in seen]
     return frames + [FitFrame(s.path, s.sha256, s.group, "factor") for s in unseen if s.group not in trained_groups]
+
+
+def _read_samples(engine: RecipeEngine, images: Path) -> list[Sample]:
+    """Read every picture once; groups that share one are one group, named after the first of them."""
+    paths = list_images(images)
+    groups = read_groups(images, [path.name for path in paths])
+    samples = []
+    for path in track(paths, label="reading"):
+        digest = pixel_sha256(engine.read(path))
+        samples.append(Sample(path, digest, groups.get(path.name, digest)))
+    merged = {digest: members for members in merge_groups(samples) for digest in members}
+    names: dict[int, str] = {}
+    different: dict[str, Sample] = {}
+    for sample in samples:
+        name = names.setdefault(id(merged[sample.sha256]), sample.group)
+        different.setdefault(sample.sha256, replace(sample, group=name))
+    return list(different.values())
 
 
 def _halves(samples: Sequence[Sample], images: Path) -> tuple[list[Sample], list[Sample]]:
@@ -135,6 +155,12 @@ def _min_area_map_px(engine: RecipeEngine, min_area_px: int | None) -> int:
     if min_area_px is None:
         return max(1, recipe.box_map_px**2 // 4)
     width, height = recipe.roi_size_wh
+    if min_area_px > width * height:
+        raise UsageError(
+            f"--min-area-px {min_area_px} is more than the inspected region holds, {width} x {height} = "
+            f"{width * height} pixels: nothing could ever be rejected.",
+            fix="Give --min-area-px the area of the smallest defect that counts, or leave it out.",
+        )
     share = recipe.map.width_map_px * recipe.map.height_map_px / (width * height)
     return max(1, round(min_area_px * share))
 

@@ -6,6 +6,7 @@ A revision is a folder of the recipe that is never changed once written; `thresh
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,7 @@ from engines.runtime import Maps
 from engines.yaml_file import StrictModel, load_yaml
 
 CURRENT = "current"
+_REVISION = re.compile(r"r\d{4,}")
 _REFIT = "Fit again: `edge-calibrate fit RECIPE --images DIR --false-reject-rate RATE`."
 
 
@@ -100,7 +102,8 @@ class ThresholdRevision:
 def revision_names(recipe_folder: Path) -> list[str]:
     """Return the names of all revisions, oldest first."""
     folder = recipe_folder / THRESHOLDS_FOLDER
-    return sorted((p.name for p in folder.glob("r*") if p.is_dir()), key=lambda name: int(name[1:]))
+    names = (p.name for p in folder.glob("r*") if p.is_dir() and _REVISION.fullmatch(p.name))
+    return sorted(names, key=lambda name: int(name[1:]))
 
 
 def load_thresholds(recipe_folder: Path, *, name: str | None = None) -> ThresholdRevision:
@@ -191,9 +194,15 @@ def activate(recipe_folder: Path, name: str) -> None:
 
 def _check_arrays(folder: Path, location: Maps, scale: Maps) -> None:
     same = location.shape == scale.shape and location.dtype == scale.dtype == np.float32
-    if not same or location.ndim != 3 or not np.isfinite(location).all() or not (scale > 0).all():
+    if not same or location.ndim != 3 or not np.isfinite(location).all() or not _can_divide(scale):
         raise ThresholdsError(
             f"{folder} is not usable: location {location.dtype} {location.shape} must be finite, "
-            f"scale {scale.dtype} {scale.shape} positive, and both (K, h, w) float32.",
+            f"scale {scale.dtype} {scale.shape} positive with a finite reciprocal, and both (K, h, w) float32.",
             fix=_REFIT,
         )
+
+
+def _can_divide(scale: Maps) -> bool:
+    with np.errstate(all="ignore"):
+        # A subnormal scale is positive, but 1 / scale overflows: every pixel, or by 0 * inf none, would be defective.
+        return bool((scale > 0).all() and np.isfinite(np.divide(1, scale, dtype=np.float32)).all())

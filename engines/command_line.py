@@ -7,8 +7,10 @@ import importlib
 import json
 import os
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 from engines.errors import AgentError
@@ -40,20 +42,28 @@ def run_command(program: str, about: str, commands: Mapping[str, str], argv: Seq
         arguments = parser.parse_args(words)
     except SystemExit as stop:
         return 64 if stop.code else 0
+    return _run(f"{program} {arguments.command}", modules[arguments.command], arguments)
+
+
+def _run(called: str, module: ModuleType, arguments: argparse.Namespace) -> int:
     try:
-        return int(modules[arguments.command].run(arguments))
+        return int(module.run(arguments))
     except AgentError as error:
-        print(f"{program} {arguments.command}: {error}", file=sys.stderr)
+        print(f"{called}: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
         # The reader (`| head`) went away; Python would complain again while it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 74
     except OSError as error:
-        print(f"{program} {arguments.command}: {error}. Check the disk, the path and its permissions.", file=sys.stderr)
+        print(f"{called}: {error}. Check the disk, the path and its permissions.", file=sys.stderr)
         return 74
     except KeyboardInterrupt:
         return 130
+    except Exception:  # noqa: BLE001, whatever it is, it must not look like a verdict or a misuse
+        traceback.print_exc()
+        print(f"{called}: a mistake in the program. Report it with this traceback.", file=sys.stderr)
+        return 70
 
 
 def rate(text: str) -> float:

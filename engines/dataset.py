@@ -98,10 +98,11 @@ def survey(folder: Path, *, resize: Resize) -> GoodImages:
 
     Raises:
         NoInputError: The folder does not exist or holds no image.
-        DatasetError: Files are unreadable (all are named), sizes are mixed (all are listed) or there are too few.
+        DatasetError: Files are unreadable (all are named), sizes are mixed (all are listed), there are too few,
+            or `groups.csv` does not fit the folder or cannot be divided.
     """
     paths = list_images(folder)
-    groups = read_groups(folder)
+    groups = read_groups(folder, [path.name for path in paths])
     samples: list[Sample] = []
     shapes: list[Shape] = []
     faults: list[str] = []

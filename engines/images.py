@@ -19,6 +19,11 @@ Frame = npt.NDArray[np.uint8]
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 SMALLEST_SIDE_PX = 64
 _PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8"
+_JPEG_END = b"\xff\xd9"
+_JPEG_SCAN = 0xDA
+# Cameras append metadata behind the picture.
+_JPEG_TAIL_BYTES = 65_536
 
 
 def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
@@ -103,8 +108,19 @@ def _check_complete(path: Path, content: bytes) -> None:
                 return
             position = end
         raise _unreadable(path, "ends too early (truncated PNG)", "Record it again, or remove it.")
-    if content.startswith(b"\xff\xd8") and b"\xff\xd9" not in content[-256:]:
-        raise _unreadable(path, "ends too early (truncated JPEG)", "Record it again, or remove it.")
+    if content.startswith(_JPEG):
+        start = max(_jpeg_scan_position(content), len(content) - _JPEG_TAIL_BYTES)
+        if content.find(_JPEG_END, start) < 0:
+            raise _unreadable(path, "ends too early (truncated JPEG)", "Record it again, or remove it.")
+
+
+def _jpeg_scan_position(content: bytes) -> int:
+    # A thumbnail in the header has an end marker of its own, which says nothing about the picture.
+    position = len(_JPEG)
+    while position + 4 <= len(content) and content[position] == 0xFF and content[position + 1] != _JPEG_SCAN:
+        is_fill = content[position + 1] == 0xFF
+        position += 1 if is_fill else 2 + int.from_bytes(content[position + 2 : position + 4], "big")
+    return position
 
 
 def _unreadable(path: Path, what: str, fix: str) -> FrameError:

@@ -9,7 +9,8 @@ from parts import draw_part
 
 from calibrate.cli import main
 from calibrate.fit import known_uses
-from edge_agent.thresholds import load_thresholds, revision_names
+from edge_agent.thresholds import ThresholdRevision, load_thresholds, revision_names, save_thresholds
+from engines.errors import ThresholdsError
 
 
 @pytest.fixture
@@ -70,6 +71,85 @@ def test_the_group_is_the_unit_of_the_promise(recipe, good_frames_folder, tmp_pa
         file.write("file,group\n" + "".join(f"{name},block{int(name[:3]) // 10}\n" for name in names))
     assert fit(recipe, folder) == 65
     assert "good parts" in capsys.readouterr().err
+
+
+def factor_groups(recipe):
+    with (recipe / "thresholds" / "r0001" / "images.csv").open(newline="") as file:
+        return {row["group"] for row in csv.DictReader(file) if row["use"] == "factor"}
+
+
+def test_a_part_copied_six_times_is_one_part(recipe, good_frames_folder, tmp_path):
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    for path in good_frames_folder.glob("*.png"):
+        for copy in range(6):
+            shutil.copy(path, folder / f"{path.stem}_{copy}.png")
+    assert fit(recipe, folder) == 0
+    promise = load_thresholds(recipe).calibration.promise
+    assert (promise.groups, promise.frames) == (20, 20)
+
+
+def test_groups_that_share_a_picture_are_one_part(recipe, good_frames_folder, tmp_path, capsys):
+    folder = tmp_path / "linked"
+    shutil.copytree(good_frames_folder, folder)
+    uses = known_uses(recipe)
+    with (recipe / "images.csv").open(newline="") as file:
+        aside = sorted(row["file"] for row in csv.DictReader(file) if uses[row["sha256"]] == "set_aside")
+    shutil.copy(folder / aside[0], folder / "again.png")
+    groups = {path.name: path.stem for path in folder.glob("*.png")}
+    groups |= {aside[1]: "block", "again.png": "block"}
+    (folder / "groups.csv").write_text("file,group\n" + "".join(f"{f},{g}\n" for f, g in groups.items()))
+    assert fit(recipe, folder, rate="0.06") == 0
+    promise = load_thresholds(recipe).calibration.promise
+    assert (promise.groups, promise.frames) == (19, 20)
+    assert len(factor_groups(recipe)) == 19
+
+
+def test_an_image_that_groups_csv_lacks_is_refused(recipe, good_frames_folder, tmp_path, capsys):
+    folder = tmp_path / "partial"
+    shutil.copytree(good_frames_folder, folder)
+    (folder / "groups.csv").write_text("file,group\n000.png,a\n")
+    assert fit(recipe, folder) == 65
+    assert "lacks 39 images of its folder: 001.png" in capsys.readouterr().err
+
+
+def test_one_training_frame_gives_no_location_and_scale(recipe, good_frames_folder, tmp_path, capsys):
+    folder = tmp_path / "one"
+    shutil.copytree(good_frames_folder, folder)
+    with (recipe / "images.csv").open(newline="") as file:
+        seen = [row["file"] for row in csv.DictReader(file) if row["use"] != "set_aside"]
+    for name in seen[1:]:
+        (folder / name).unlink()
+    assert fit(recipe, folder) == 65
+    error = capsys.readouterr().err
+    assert "only 1 of the frames that trained" in error
+    assert "Give the whole folder that `edge-engines train` got" in error
+
+
+def test_a_smallest_defect_larger_than_the_region_is_refused(recipe, good_frames_folder, capsys):
+    assert fit(recipe, good_frames_folder, "--min-area-px", str(96 * 80 + 1)) == 64
+    assert "--min-area-px 7681 is more than the inspected region holds, 96 x 80" in capsys.readouterr().err
+
+
+def test_only_folders_named_like_revisions_are_revisions(recipe, good_frames_folder):
+    for name in ("r0001-old", "r12", "report", "r00001"):
+        (recipe / "thresholds" / name).mkdir(parents=True)
+    assert revision_names(recipe) == ["r00001"]
+    (recipe / "thresholds" / "r00001").rmdir()
+    assert fit(recipe, good_frames_folder) == 0
+    assert revision_names(recipe) == ["r0001"]
+
+
+@pytest.mark.parametrize("value", [1e-40, 0, -1, np.nan])
+def test_a_scale_that_nothing_can_be_divided_by_is_refused(recipe, good_frames_folder, value):
+    assert fit(recipe, good_frames_folder) == 0
+    revision = load_thresholds(recipe)
+    scale = revision.scale.copy()
+    scale[0, 0, 0] = value
+    calibration = revision.calibration.model_copy(update={"revision": "r0002"})
+    save_thresholds(recipe, ThresholdRevision(revision.location, scale, calibration), images_csv="", versions={})
+    with pytest.raises(ThresholdsError, match="positive with a finite reciprocal"):
+        load_thresholds(recipe, name="r0002")
 
 
 def test_new_frames_alone_are_halved(recipe, tmp_path):

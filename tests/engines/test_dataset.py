@@ -88,6 +88,26 @@ def test_groups_are_never_divided(folder):
     assert all(len(use) == 1 for use in uses.values())
 
 
+def written_groups(folder, groups):
+    (folder / "groups.csv").write_text("file,group\n" + "".join(f"{name},{group}\n" for name, group in groups.items()))
+
+
+def test_a_group_for_no_image_is_refused(folder):
+    groups = {path.name: path.stem for path in folder.glob("*.png")}
+    written_groups(folder, {**groups, **{f"gone{index}.png": "a" for index in range(7)}})
+    with pytest.raises(DatasetError, match=r"names 7 files that are no images") as caught:
+        survey(folder, resize="none")
+    assert "gone0.png, gone1.png, gone2.png, gone3.png, gone4.png and 2 more" in str(caught.value)
+
+
+def test_an_image_without_a_group_is_refused(folder):
+    groups = {path.name: path.stem for path in folder.glob("*.png")}
+    del groups["003.png"], groups["017.png"]
+    written_groups(folder, groups)
+    with pytest.raises(DatasetError, match=r"lacks 2 images of its folder: 003.png, 017.png. Add a line"):
+        survey(folder, resize="none")
+
+
 @pytest.mark.parametrize(
     ("seen", "mode", "valid"),
     [

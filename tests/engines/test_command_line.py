@@ -1,0 +1,41 @@
+"""What a command's exit code means, whatever happens inside."""
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from engines.command_line import run_command
+from engines.errors import DatasetError
+
+
+@pytest.fixture
+def exit_code_of(monkeypatch):
+    def exit_code_of(problem):
+        def run(arguments):
+            raise problem
+
+        module = ModuleType("failing_command")
+        module.HELP, module.add_arguments, module.run = "fails", lambda parser: None, run
+        monkeypatch.setitem(sys.modules, "failing_command", module)
+        return run_command("edge-test", "about", {"fail": "failing_command"}, ["fail"])
+
+    return exit_code_of
+
+
+def test_a_mistake_in_the_program_shows_its_traceback_and_exits_70(exit_code_of, capsys):
+    assert exit_code_of(ZeroDivisionError("one over none")) == 70
+    error = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in error
+    assert "ZeroDivisionError: one over none" in error
+    assert error.endswith("edge-test fail: a mistake in the program. Report it with this traceback.\n")
+
+
+def test_an_error_of_ours_is_a_message_without_a_traceback(exit_code_of, capsys):
+    assert exit_code_of(DatasetError("it is empty.", fix="Fill it.")) == 65
+    assert capsys.readouterr().err == "edge-test fail: it is empty. Fill it.\n"
+
+
+def test_a_fault_of_the_disk_exits_74(exit_code_of, capsys):
+    assert exit_code_of(OSError("no space")) == 74
+    assert "Check the disk" in capsys.readouterr().err
