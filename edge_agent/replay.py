@@ -27,6 +27,7 @@ from engines.machine import processor_name
 
 SLOTS = 4
 LEAST_IOU = 0.98
+_COMPARED = ("verdict", "reasons", "score", "defects", "mask")
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ def fingerprint(station: Station, live: LiveRecipe) -> str:
 def compare(results: list[dict[str, Any]], expected: list[dict[str, Any]]) -> list[str]:
     """Return one sentence for each frame whose result changed; empty when the runs agree.
 
-    On the same processor, runtime, threads and recipe lines must be equal. Elsewhere the verdicts must be equal and
+    On the same processor, runtime, threads and recipe verdict, reasons, score, defects and mask must be equal (not
+    the place in the folder, and not what only one version writes). Elsewhere the verdicts must be equal and
     the masks overlap with an IoU of at least 0.98.
     """
     changes = []
@@ -113,7 +115,7 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             line = json.loads(text)
-            line["source"], line["verdict"], line["mask"], line["made_on"]
+            line["source"], line["verdict"], line["reasons"], line["mask"], line["made_on"]
         except (ValueError, KeyError, TypeError) as problem:
             raise DatasetError(
                 f"{path}:{number} is not a line of `replay --results`.", fix="Write the file again with `--results`."
@@ -126,7 +128,7 @@ def _change(new: dict[str, Any], old: dict[str, Any]) -> str | None:
     if new["verdict"] != old["verdict"] or new["reasons"] != old["reasons"]:
         return f"was {old['verdict']} {old['reasons'] or ''}, is {new['verdict']} {new['reasons'] or ''}"
     if new["made_on"] == old["made_on"]:
-        changed = [key for key in new if new[key] != old.get(key)]
+        changed = [key for key in _COMPARED if new[key] != old.get(key)]
         return f"{', '.join(changed)} changed on the same machine and recipe" if changed else None
     overlap = _iou(new["mask"], old["mask"])
     return None if overlap >= LEAST_IOU else f"the masks overlap with an IoU of {overlap:.3f} (at least {LEAST_IOU})"

@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote, unquote
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,7 +15,11 @@ from engines.yaml_file import StrictModel, load_yaml
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _BROKER = re.compile(r"^(?P<kind>mqtt|embedded)://(?P<host>[^:/]+|\[[0-9a-fA-F:]+\])(:(?P<port>\d{1,5}))?$")
-_REFERENCE = re.compile(r"^\$\{(env|cred):([A-Za-z0-9_.-]+)\}$")
+_REFERENCE = re.compile(r"\$\{(env|cred):([A-Za-z0-9_.-]+)\}")
+# A password in a URI's authority; a pipeline (gst://) may hold such a URI further in.
+_PASSWORD = re.compile(r"://[^/\s@]*:[^/\s]+@")
+_LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
+_PORTS = range(1, 65_536)
 
 Name = Annotated[str, Field(pattern=_NAME)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -60,14 +65,22 @@ class MqttPart(StrictModel):
     @field_validator("broker")
     @classmethod
     def _broker(cls, value: str) -> str:
-        if not _BROKER.match(value):
+        parts = _BROKER.match(value)
+        if parts is None:
             raise ValueError("write mqtt://HOST:PORT, or embedded://127.0.0.1:PORT for the demo's own broker")
+        if parts["port"] is not None and int(parts["port"]) not in _PORTS:
+            raise ValueError("write a port from 1 to 65535")
+        if parts["kind"] == "embedded" and parts["host"] not in _LOOPBACK:
+            raise ValueError(
+                "the embedded broker listens on this machine only; write embedded://127.0.0.1:PORT, or mqtt://HOST:PORT "
+                "for a broker elsewhere"
+            )
         return value
 
     @field_validator("password")
     @classmethod
     def _secret(cls, value: str | None) -> str | None:
-        if value is not None and not _REFERENCE.match(value):
+        if value is not None and not _REFERENCE.fullmatch(value):
             raise ValueError("a secret never stands in the file; write ${env:NAME} or ${cred:NAME}")
         return value
 
@@ -88,7 +101,8 @@ class MqttPart(StrictModel):
         parts = _BROKER.match(self.broker)
         if parts is None:
             raise StationFileError(f"mqtt.broker {self.broker!r} has no host.", fix="Write mqtt://HOST:PORT.")
-        return parts["host"].strip("[]"), int(parts["port"] or 1883)
+        host = _LOOPBACK[0] if self.embedded else parts["host"].strip("[]")
+        return host, int(parts["port"] or 1883)
 
 
 class Station(StrictModel):
@@ -109,15 +123,17 @@ def load_station(path: Path) -> Station:
     """Read a station file; relative paths in it count from the file's own folder.
 
     Raises:
-        StationFileError: Every mistake in the file, each with its line.
+        StationFileError: Every mistake in the file, each with its line; or the camera's password stands in it.
     """
     station = load_yaml(path, Station, error=StationFileError)
+    _check_no_password(path, station.camera.uri)
     base = path.resolve().parent
     moved: dict[str, Any] = {"recipe": base / station.recipe, "state_dir": base / station.state_dir}
     uri = station.camera.uri
     for scheme in ("folder://", "file://"):
         if uri.startswith(scheme) and not uri.startswith(f"{scheme}/"):
-            moved["camera"] = station.camera.model_copy(update={"uri": f"{scheme}{base / uri.removeprefix(scheme)}"})
+            moved_uri = f"{scheme}{quote(str(base)).rstrip('/')}/{uri.removeprefix(scheme)}"
+            moved["camera"] = station.camera.model_copy(update={"uri": moved_uri})
     return station.model_copy(update=moved)
 
 
@@ -129,7 +145,7 @@ def resolve_secret(reference: str | None) -> str | None:
     """
     if reference is None:
         return None
-    match = _REFERENCE.match(reference)
+    match = _REFERENCE.fullmatch(reference)
     kind, name = match.groups() if match else ("", reference)
     if kind == "env" and name in os.environ:
         return os.environ[name]
@@ -138,3 +154,24 @@ def resolve_secret(reference: str | None) -> str | None:
         return (Path(folder) / name).read_text().rstrip("\n")
     where = f"the environment variable {name}" if kind == "env" else f"the credential {name} of the service"
     raise StationFileError(f"{reference} has no value: {where} is not set.", fix="Set it, or correct the name.")
+
+
+def resolve_references(text: str) -> str:
+    """Return a camera URI with every `${env:NAME}` and `${cred:NAME}` replaced by its secret, percent-encoded.
+
+    Raises:
+        StationFileError: A variable or a credential does not exist.
+    """
+    return _REFERENCE.sub(lambda match: quote(resolve_secret(match[0]) or "", safe=""), text)
+
+
+def _check_no_password(path: Path, uri: str) -> None:
+    # Not a pydantic validator: the list of mistakes would repeat the URI, and with it the password.
+    if uri.startswith(("folder://", "file://")):
+        return
+    without_references = _REFERENCE.sub("", uri)
+    if any(_PASSWORD.search(text) for text in (without_references, unquote(without_references))):
+        raise StationFileError(
+            f"{path}: camera.uri holds a password in plain text; a secret never stands in the file.",
+            fix="Write ${env:NAME} or ${cred:NAME} in its place, as in rtsp://user:${cred:NAME}@host/stream.",
+        )

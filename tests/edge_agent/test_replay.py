@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from edge_agent.cli import main
+from edge_agent.replay import compare
 
 
 @pytest.fixture
@@ -89,6 +90,28 @@ def test_a_changed_frame_is_named_and_the_exit_code_says_so(results, config, fra
     expect(results, change)
     assert replayed(config, frames, "--expect", results) == 1
     assert said in capsys.readouterr().out
+
+
+def test_one_more_file_flags_itself_and_no_later_frame(results, config, frames, capsys):
+    shutil.copy(frames / "0.png", frames / "00.png")
+    assert replayed(config, frames, "--expect", results) == 1
+    printed = capsys.readouterr().out
+    assert "00.png: new, not in the expected run" in printed
+    assert "changed on the same machine" not in printed
+
+
+LINE = {"source": "a", "verdict": "PASS", "reasons": [], "score": 1.0, "defects": [], "mask": None, "made_on": "here"}
+
+
+@pytest.mark.parametrize("change", [{"frame_seq": 7}, {"a_later_key": 1}])
+def test_only_what_was_judged_is_compared(change):
+    assert compare([{**LINE, **change}], [LINE]) == []
+    assert compare([LINE], [{**LINE, **change}]) == []
+
+
+@pytest.mark.parametrize("change", [{"score": 2.0}, {"defects": [{}]}, {"mask": {}}])
+def test_everything_that_was_judged_is_compared(change):
+    assert compare([{**LINE, **change}], [LINE]) == [f"a: {next(iter(change))} changed on the same machine and recipe"]
 
 
 def on_another_machine(lines):

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.station import load_station, resolve_secret
+from edge_agent.camera.uri import parse_uri
+from edge_agent.station import load_station, resolve_references, resolve_secret
 from engines.errors import StationFileError
 
 GOOD = """\
@@ -114,6 +115,98 @@ def test_secrets_come_from_the_environment_or_the_credentials(tmp_path, monkeypa
     assert resolve_secret(None) is None
     with pytest.raises(StationFileError, match="the credential gone of the service is not set"):
         resolve_secret("${cred:gone}")
+
+
+def with_broker(tmp_path, broker):
+    return load_station(written(tmp_path, GOOD.replace("mqtt://127.0.0.1:1884", broker))).mqtt
+
+
+@pytest.mark.parametrize(
+    ("broker", "said"),
+    [
+        ("mqtt://h:0", "from 1 to 65535"),
+        ("mqtt://h:65536", "from 1 to 65535"),
+        ("mqtt://h:99999", "from 1 to 65535"),
+        ("embedded://127.0.0.1:0", "from 1 to 65535"),
+        ("embedded://192.168.0.7:1883", "listens on this machine only; write embedded://127.0.0.1:PORT"),
+        ("embedded://plc:1883", "listens on this machine only"),
+    ],
+)
+def test_a_broker_that_cannot_be_reached_is_refused(tmp_path, broker, said):
+    with pytest.raises(StationFileError, match=said):
+        with_broker(tmp_path, broker)
+
+
+@pytest.mark.parametrize(
+    ("broker", "address"),
+    [
+        ("mqtt://h:1", ("h", 1)),
+        ("mqtt://h:65535", ("h", 65535)),
+        ("mqtt://h", ("h", 1883)),
+        ("mqtt://[fe80::1]:1884", ("fe80::1", 1884)),
+        ("embedded://127.0.0.1:1884", ("127.0.0.1", 1884)),
+        ("embedded://localhost:1884", ("127.0.0.1", 1884)),
+        ("embedded://[::1]:1884", ("127.0.0.1", 1884)),
+    ],
+)
+def test_a_broker_has_an_address(tmp_path, broker, address):
+    assert with_broker(tmp_path, broker).address == address
+
+
+@pytest.mark.parametrize("scheme", ["folder", "file"])
+def test_a_relative_uri_works_in_a_folder_with_odd_characters(tmp_path, scheme):
+    base = tmp_path / "100%41 x?"
+    base.mkdir()
+    text = GOOD.replace("folder://frames", f"{scheme}://a%20b?loop=1")
+    uri = parse_uri(load_station(written(base, text)).camera.uri)
+    assert uri.target == str(base / "a b")
+    assert uri.options == {"loop": "1"}
+
+
+def with_camera(tmp_path, uri):
+    return load_station(written(tmp_path, GOOD.replace("folder://frames", f"'{uri}'"))).camera.uri
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "rtsp://admin:hunter2@10.0.0.5/stream",
+        "rtsp://admin:hun@ter2@10.0.0.5/stream",
+        "rtsp://${env:USER}:hunter2@10.0.0.5/stream",
+        "rtsp://admin:hunter2${env:PIN}@10.0.0.5/stream",
+        "gst://rtspsrc location=rtsp://admin:hunter2@10.0.0.5/stream ! decodebin",
+        "gst://rtspsrc%20location=rtsp:%2F%2Fadmin%3Ahunter2%4010.0.0.5",
+    ],
+)
+def test_a_camera_password_in_the_file_is_refused_and_not_repeated(tmp_path, uri):
+    with pytest.raises(StationFileError, match=r"Write \$\{env:NAME\} or \$\{cred:NAME\}") as caught:
+        with_camera(tmp_path, uri)
+    assert "ter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "rtsp://admin:${cred:camera}@10.0.0.5/stream",
+        "rtsp://${env:USER}:${env:PIN}@10.0.0.5:554/stream",
+        "rtsp://10.0.0.5:554/a@b",
+        "folder:///frames/a:b@c",
+        "v4l2:///dev/v4l/by-path/pci-0000:00:14.0-usb",
+    ],
+)
+def test_a_camera_uri_without_a_password_in_it_stays_as_it_is(tmp_path, uri):
+    assert with_camera(tmp_path, uri) == uri
+
+
+def test_references_inside_a_uri_are_resolved_and_percent_encoded(tmp_path, monkeypatch):
+    monkeypatch.setenv("CAMERA_USER", "line 1")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "camera").write_text("p@ss/w:${env:CAMERA_USER}\n")
+    resolved = resolve_references("rtsp://${env:CAMERA_USER}:${cred:camera}@10.0.0.5/stream")
+    assert resolved == "rtsp://line%201:p%40ss%2Fw%3A%24%7Benv%3ACAMERA_USER%7D@10.0.0.5/stream"
+    assert resolve_references("synthetic://plate?seed=1") == "synthetic://plate?seed=1"
+    with pytest.raises(StationFileError, match="the environment variable GONE is not set"):
+        resolve_references("rtsp://a:${env:GONE}@10.0.0.5/stream")
 
 
 @pytest.mark.parametrize("name", ["demo.yaml", "station.yaml"])
