@@ -144,7 +144,9 @@ class OutboxPublisher:
         """
         ack = parse_ack(payload)
         if self._ack != "consumer" or ack.consumer != self._consumer:
-            log.info("ack ignored consumer=%s expected=%s", ack.consumer, self._consumer)
+            log.warning(
+                "ack ignored consumer=%s expected=%s, set mqtt.consumer or the PLC's name", ack.consumer, self._consumer
+            )
             return
         self._acknowledged.extend(ack.result_ids)
         self._wake.set()

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,6 +30,9 @@ def run_command(program: str, about: str, commands: Mapping[str, str], argv: Seq
             only the one that is asked for is imported, so that the agent starts fast.
         argv: Words after the program's name; None takes those of the process.
     """
+    if argv is None:
+        # A service manager's stop cleans up as Ctrl-C does.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     words = list(sys.argv[1:] if argv is None else argv)
     chosen = [words[0]] if words and words[0] in commands else list(commands)
     parser = argparse.ArgumentParser(prog=program, description=about)
@@ -59,6 +63,7 @@ def _run(called: str, module: ModuleType, arguments: argparse.Namespace) -> int:
         print(f"{called}: {error}. Check the disk, the path and its permissions.", file=sys.stderr)
         return 74
     except KeyboardInterrupt:
+        print(f"{called}: interrupted", file=sys.stderr)
         return 130
     except Exception:  # noqa: BLE001, whatever it is, it must not look like a verdict or a misuse
         traceback.print_exc()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import getpass
+import os
 from pathlib import Path
 
 from edge_agent.camera.source import check_camera_uri
 from edge_agent.live_recipe import open_live_recipe
 from edge_agent.ring import FrameRing
-from edge_agent.station import load_station, resolve_secret
+from edge_agent.station import load_station, resolve_references, resolve_secret
+from engines.errors import StationFileError
 
 HELP = "check a station file, its recipe, thresholds and test piece; starts nothing"
 
@@ -19,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     station = load_station(arguments.config)
-    check_camera_uri(station.camera.uri)
+    check_camera_uri(resolve_references(station.camera.uri))
+    _check_state_dir(station.state_dir)
     resolve_secret(station.mqtt.password)
     live = open_live_recipe(station.recipe, station.engine)
     ring = FrameRing.create(live.recipe.frame_shape, 1)
@@ -35,3 +39,12 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"Thresholds {live.thresholds.name} of {calibration.created}: they belong to this model.")
     print("Test piece: rejected, as it must be.")
     return 0
+
+
+def _check_state_dir(folder: Path) -> None:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise StationFileError(
+            f"state_dir {folder} cannot be written by {getpass.getuser()}.",
+            fix=f"Give that user the folder ({existing} exists), or name another one.",
+        )
