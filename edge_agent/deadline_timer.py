@@ -45,7 +45,9 @@ class DeadlineTimer:
         with self._changed:
             self._parts[part.trigger_id] = part
             heapq.heappush(self._due, (deadline_ns, part.trigger_id))
-            self._changed.notify()
+            # Waking the thread for a deadline behind another would only take time from the part that has just begun.
+            if self._due[0][1] == part.trigger_id:
+                self._changed.notify()
 
     def forget(self, part: OpenTrigger) -> None:
         """Say that the part has its verdict; for any thread."""
