@@ -55,6 +55,11 @@ def test_a_part_fails_only_above_the_factor(value, verdict):
     assert decision.score == pytest.approx(value, rel=2e-3)
 
 
+def test_a_region_exactly_at_the_factor_passes_also_beside_a_pixel_above_it():
+    decision = decided(maps_with((10, 10, 8, 8, 3.0), (40, 40, 1, 1, 9.0)), revision())
+    assert (decision.verdict, decision.defects) == ("PASS", ())
+
+
 @pytest.mark.parametrize(("height", "width", "verdict"), [(1, 3, "PASS"), (2, 2, "FAIL"), (1, 5, "FAIL")])
 def test_area_exactly_at_the_minimum_counts(height, width, verdict):
     assert decided(maps_with((5, 5, height, width, 9.0)), revision()).verdict == verdict
