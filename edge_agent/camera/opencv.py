@@ -10,6 +10,7 @@ Quirks, for OpenCV 4.5 to 5:
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -59,7 +60,7 @@ def translated(doing: str) -> Iterator[None]:
         raise CameraError(f"OpenCV failed while {doing}: {lines[0]}", fix="Check the camera and its URI.") from problem
 
 
-class OpenCvCamera:
+class OpenCvCamera(ABC):
     """What cameras behind VideoCapture share; each kind says how to open and what to check.
 
     The frame's shape is learned from one frame at the start, because OpenCV does not know the channels before.
@@ -109,8 +110,9 @@ class OpenCvCamera:
         if capture is not None:
             capture.release()
 
+    @abstractmethod
     def _connect(self) -> None:
-        raise NotImplementedError
+        """Open the capture; part of `open`."""
 
     def _open_capture(self, target: str, backend: int, params: Sequence[int] = ()) -> None:
         with translated(f"opening {self._name}"):
