@@ -22,6 +22,7 @@ from edge_agent.answers import Answers
 from edge_agent.broker import EmbeddedBroker
 from edge_agent.camera.client import CameraProcess
 from edge_agent.camera.messages import BadFrame, CameraEvent, CameraLost, CameraOpened, FrameCaptured, FramesEnded
+from edge_agent.freshness import capture_until_ns, unfit_time
 from edge_agent.link import MqttLink
 from edge_agent.live_recipe import open_live_recipe
 from edge_agent.messages import State, encode_state
@@ -161,7 +162,8 @@ class Agent:
         reason = refused or self._reason_to_refuse(part)
         event = None if reason else self._capture(part)
         judgement = self._pipeline.judge(event) if event else Judgement(reason=reason or "no_frame")
-        if isinstance(event, FrameCaptured) and (unfit := self._unfit_time(event, part)):
+        within_ms = self.station.trigger.capture_within_ms
+        if isinstance(event, FrameCaptured) and (unfit := unfit_time(event, part.trigger, within_ms)):
             judgement = Judgement(reason=unfit, stage_ns=judgement.stage_ns)
         elif time.monotonic_ns() > self._deadline_ns(part) and reason is None:
             judgement = Judgement(reason="deadline", stage_ns=judgement.stage_ns)
@@ -171,15 +173,6 @@ class Agent:
         limits = (self.station.trigger.deadline_ms, part.trigger.expires_ms)
         return part.trigger.received_ns + min(limit for limit in limits if limit is not None) * 1_000_000
 
-    def _capture_until_ns(self, part: OpenTrigger) -> int:
-        return part.trigger.received_ns + self.station.trigger.capture_within_ms * 1_000_000
-
-    def _unfit_time(self, event: FrameCaptured, part: OpenTrigger) -> str | None:
-        """Return why the frame may not show the part: it is older than the trigger, or the part has moved on."""
-        if event.grab_began_ns < part.trigger.received_ns:
-            return "stale_frame"
-        return "late_frame" if event.captured_ns > self._capture_until_ns(part) else None
-
     def _reason_to_refuse(self, part: OpenTrigger) -> str | None:
         trigger, now_ns = part.trigger, time.monotonic_ns()
         if trigger.recipe is not None and trigger.recipe != self._live.recipe.name:
@@ -188,7 +181,7 @@ class Agent:
             return "expired"
         if now_ns >= self._deadline_ns(part):
             return "deadline"
-        if now_ns >= self._capture_until_ns(part):
+        if now_ns >= capture_until_ns(trigger, self.station.trigger.capture_within_ms):
             return "late_frame"
         return None if self._state.name == "ready" else "not_ready"
 
