@@ -21,9 +21,9 @@ setup(
     extras_require={
         # On a Jetson, OpenCV comes from JetPack: a wheel would take GStreamer away.
         "cv": ["opencv-python-headless>=4.5"],
-        "train": ["torch>=2.6", "onnx>=1.16", "onnxscript>=0.3", "scikit-learn>=1.3"],
+        "train": ["torch>=2.6", "onnx>=1.16", "onnxscript>=0.3"],
         "broker": ["amqtt>=0.12"],
-        "dev": ["hypothesis>=6", "mypy", "psutil>=5", "pytest>=8", "ruff", "types-PyYAML"],
+        "dev": ["hypothesis>=6", "mypy", "psutil>=5", "pytest>=8", "ruff", "scikit-learn>=1.3", "types-PyYAML"],
     },
     entry_points={
         "console_scripts": [

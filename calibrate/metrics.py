@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score
 
 from edge_agent.inspection import Mask, Verdict
 
@@ -35,9 +35,10 @@ def image_metrics(results: Sequence[ImageResult]) -> dict[str, float | int | Non
     rejected = np.array([r.verdict != "PASS" for r in results])
     caught, missed = int((bad & rejected).sum()), int((bad & ~rejected).sum())
     false_rejects, passed = int((~bad & rejected).sum()), int((~bad & ~rejected).sum())
+    scores = np.array([r.score for r in results])
     both = bad.any() and not bad.all()
     return {
-        "image_auroc": float(roc_auc_score(bad, [r.score for r in results])) if both else None,
+        "image_auroc": _auroc(np.sort(scores[~bad]), scores[bad]) if both else None,
         "recall": _share(caught, caught + missed),
         "precision": _share(caught, caught + false_rejects),
         "f1": _share(2 * caught, 2 * caught + false_rejects + missed),
@@ -105,8 +106,11 @@ def aupro(good_sorted: Values, regions: Sequence[Values], fpr_limit: float) -> f
     return area / fpr_limit
 
 
-def _auroc(good_sorted: Values, bad: Values) -> float:
-    """Return P(bad > good) + P(bad = good) / 2, exactly, without a sort of all pixels together."""
+def _auroc(good_sorted: npt.NDArray[Any], bad: npt.NDArray[Any]) -> float:
+    """Return P(bad > good) + P(bad = good) / 2, exactly (Hanley and McNeil, Radiology 143, 1982).
+
+    Only one side is sorted: a sort of all pixels together would need several times their memory.
+    """
     below = np.searchsorted(good_sorted, bad, side="left").sum(dtype=np.float64)
     up_to = np.searchsorted(good_sorted, bad, side="right").sum(dtype=np.float64)
     return float((below + up_to) / 2 / (len(good_sorted) * len(bad)))

@@ -38,10 +38,13 @@ def run_command(program: str, about: str, commands: Mapping[str, str], argv: Seq
     parser = argparse.ArgumentParser(prog=program, description=about)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     modules = {}
-    for name in chosen:
-        module = importlib.import_module(commands[name])
-        modules[name] = module
-        module.add_arguments(subparsers.add_parser(name, help=module.HELP, description=module.HELP))
+    try:
+        for name in chosen:
+            module = importlib.import_module(commands[name])
+            modules[name] = module
+            module.add_arguments(subparsers.add_parser(name, help=module.HELP, description=module.HELP))
+    except ModuleNotFoundError as error:
+        return _say_missing(f"{program} {' '.join(chosen[:1])}", error)
     try:
         arguments = parser.parse_args(words)
     except SystemExit as stop:
@@ -49,7 +52,7 @@ def run_command(program: str, about: str, commands: Mapping[str, str], argv: Seq
     return _run(f"{program} {arguments.command}", modules[arguments.command], arguments)
 
 
-def _run(called: str, module: ModuleType, arguments: argparse.Namespace) -> int:
+def _run(called: str, module: ModuleType, arguments: argparse.Namespace) -> int:  # noqa: PLR0911 - one for each end
     try:
         return int(module.run(arguments))
     except AgentError as error:
@@ -62,6 +65,8 @@ def _run(called: str, module: ModuleType, arguments: argparse.Namespace) -> int:
     except OSError as error:
         print(f"{called}: {error}. Check the disk, the path and its permissions.", file=sys.stderr)
         return 74
+    except ModuleNotFoundError as error:
+        return _say_missing(called, error)
     except KeyboardInterrupt:
         print(f"{called}: interrupted", file=sys.stderr)
         return 130
@@ -69,6 +74,14 @@ def _run(called: str, module: ModuleType, arguments: argparse.Namespace) -> int:
         traceback.print_exc()
         print(f"{called}: a mistake in the program. Report it with this traceback.", file=sys.stderr)
         return 70
+
+
+def _say_missing(called: str, error: ModuleNotFoundError) -> int:
+    hint = (
+        "pip install 'edge-agent[cv]', or use JetPack's" if error.name == "cv2" else "pip install 'edge-agent[train]'"
+    )
+    print(f"{called}: needs {error.name}, which is not installed. Run: {hint}.", file=sys.stderr)
+    return 69
 
 
 def rate(text: str) -> float:

@@ -1,5 +1,6 @@
 """Fixtures that several packages' tests share: generated parts and a recipe trained on them in seconds."""
 
+import importlib.util
 import os
 import shutil
 from contextlib import closing
@@ -10,6 +11,12 @@ import pytest
 from parts import draw_part
 
 GOOD_FRAMES = 40
+# What torch's own code is tested by; the rest of the suite runs without the extra `train`.
+collect_ignore = (
+    []
+    if importlib.util.find_spec("torch")
+    else [f"engines/test_{name}.py" for name in ("error_maps", "graph", "recipe_files", "training")]
+)
 
 
 def pytest_addoption(parser):
@@ -35,6 +42,7 @@ def good_frames_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_recipe(tmp_path_factory, good_frames_folder) -> Path:
     """A recipe folder trained on `good_frames_folder`, maps 64 x 64; read only: copy it before changing it."""
+    pytest.importorskip("torch", reason="training needs torch: pip install 'edge-agent[train]'")
     from engines.make_recipe import Order, make_recipe
     from engines.training import Schedule
 

@@ -77,3 +77,13 @@ def test_only_good_frames_give_a_rate_and_no_auroc():
     assert figures["image_auroc"] is None
     assert figures["recall"] is None
     assert figures["false_reject_rate"] == 0
+
+
+@pytest.mark.parametrize("decimals", [1, 6])
+def test_auroc_agrees_with_the_library_also_on_ties(decimals):
+    sklearn = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn: pip install scikit-learn")
+    rng = np.random.default_rng(decimals)
+    bad = rng.random(200) < 0.3
+    scores = np.round(rng.normal(size=200) + bad, decimals)
+    results = [ImageResult(is_good=not b, score=s, verdict="PASS") for b, s in zip(bad, scores, strict=True)]
+    assert image_metrics(results)["image_auroc"] == pytest.approx(sklearn.roc_auc_score(bad, scores))
