@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import json
 import os
 from pathlib import Path
 
 from edge_agent.camera.source import check_camera_uri
 from edge_agent.live_recipe import open_live_recipe
 from edge_agent.ring import FrameRing
-from edge_agent.station import load_station, resolve_references, resolve_secret
+from edge_agent.station import Station, load_station, resolve_references, resolve_secret
 from engines.errors import StationFileError
 
 HELP = "check a station file, its recipe, thresholds and test piece; starts nothing"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="station file")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--config", type=Path, metavar="FILE", help="station file")
+    what.add_argument("--schema", action="store_true", help="print the JSON schema of station files, for editors")
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.schema:
+        print(json.dumps(Station.model_json_schema(), indent=1))
+        return 0
     station = load_station(arguments.config)
     check_camera_uri(resolve_references(station.camera.uri))
     _check_state_dir(station.state_dir)

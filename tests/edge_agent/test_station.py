@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.camera.uri import parse_uri
+from edge_agent.cli import main
 from edge_agent.station import load_station, resolve_references, resolve_secret
 from engines.errors import StationFileError
 
@@ -212,3 +213,9 @@ def test_references_inside_a_uri_are_resolved_and_percent_encoded(tmp_path, monk
 @pytest.mark.parametrize("name", ["demo.yaml", "station.yaml"])
 def test_the_shipped_station_files_are_correct(name):
     assert load_station(Path(__file__).parents[2] / "configs" / name).schema_ == 1
+
+
+def test_the_schema_for_editors_is_the_one_of_this_version(capsys):
+    assert main(["check", "--schema"]) == 0
+    shipped = Path(__file__).parents[2] / "configs" / "station.schema.json"
+    assert shipped.read_text() == capsys.readouterr().out, "edge-agent check --schema > configs/station.schema.json"
