@@ -82,7 +82,6 @@ class Inspection:
     limit: float | None = None
     defects: tuple[Defect, ...] = ()
     defect_mask: Mask | None = field(default=None, repr=False, compare=False)
-    mask_size_wh: tuple[int, int] = (0, 0)
     frame_seq: int | None = None
     clock_synced: bool = False
     is_simulated: bool = False

@@ -72,11 +72,6 @@ class Topics:
         """Acknowledgements of the consumers."""
         return f"{self.base}/ack"
 
-    @property
-    def health(self) -> str:
-        """Life counter and figures, every second."""
-        return f"{self.base}/health"
-
     def mask(self, result_id: str) -> str:
         """Where a mask goes that is too large for its verdict."""
         return f"{self.base}/mask/{result_id}"

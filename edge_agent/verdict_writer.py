@@ -133,7 +133,6 @@ class VerdictWriter:
             limit=thresholds.factor,
             defects=decision.defects if decision else (),
             defect_mask=decision.defect_mask if decision else None,
-            mask_size_wh=self._live.recipe.roi_size_wh,
             frame_seq=event.seq if event else None,
             clock_synced=clock_is_synced(),
             is_simulated=self.is_simulated,
