@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from engines.corruptions import Corruptor
+from engines.corruptions.kinds import KINDS
 from engines.images import read_image
 from engines.synthetic_defects import add_defect, draw_test_piece
 
@@ -29,6 +30,27 @@ def test_a_batch_depends_on_its_seed_alone(pictures):
     first, other, again = (corruptor.batch(seed, 8)[0] for seed in ((1, 2), (1, 3), (1, 2)))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 1), (64, 64, 3), (96, 160, 3), (160, 64, 1)])
+@pytest.mark.parametrize("name", KINDS)
+def test_each_kind_changes_a_part_of_the_frame_and_never_the_good_one(pictures, name, shape):
+    frames = np.stack([cv2.resize(picture, shape[1::-1])[..., : shape[2]] for picture in pictures])
+    frames.setflags(write=False)
+    pick = Corruptor(frames, rotates=False).pick
+    changed = []
+    for seed in range(60):
+        corrupted = KINDS[name].corrupt(frames[0], np.random.default_rng(seed), pick)
+        assert corrupted.shape == shape
+        assert corrupted.dtype == np.uint8
+        changed.append((corrupted != frames[0]).any(2).mean())
+    assert np.mean(np.array(changed) > 0) > 0.8
+    assert 0.0005 < np.median(changed) < 0.35
+
+
+def test_each_kind_is_drawn_as_often_as_its_share_says(pictures):
+    assert sum(kind.share for kind in KINDS.values()) == pytest.approx(1)
+    assert all(kind.share > 0 for kind in KINDS.values())
 
 
 def test_good_frames_stay_as_they_are(pictures):

@@ -1,0 +1,65 @@
+"""What training does to good frames so that the network learns to take it away again.
+
+All of it is made from the good frames themselves and from chance; nothing here is used to choose a setting or to
+test a station (`engines.synthetic_defects` is a generator of its own for that).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from engines.corruptions.kinds import KINDS
+from engines.corruptions.masks import Random
+from engines.images import Frame
+
+CLEAN_SHARE = 0.5
+
+
+class Corruptor:
+    """Makes training pairs from good frames.
+
+    Args:
+        pictures: Good frames at map size, (n, h, w, C') uint8; read only, kept.
+        rotates: The part lies at any angle: pairs are turned and shifted at random.
+    """
+
+    def __init__(self, pictures: Frame, *, rotates: bool) -> None:
+        self._pictures = pictures
+        self._rotates = rotates
+        self._kinds = list(KINDS.values())
+        self._shares = [kind.share for kind in self._kinds]
+
+    def batch(self, seed: tuple[int, ...], count: int) -> tuple[Frame, Frame]:
+        """Return corrupted and clean frames, each (count, h, w, C') uint8; half of them on average are equal.
+
+        Args:
+            seed: The same numbers give the same batch.
+            count: How many pairs.
+        """
+        random = np.random.default_rng(seed)
+        clean = np.stack([self.pick(random) for _ in range(count)])
+        corrupted = clean.copy()
+        for index in range(count):
+            if random.random() >= CLEAN_SHARE:
+                corrupted[index] = self.corrupt(clean[index], random)
+        return corrupted, clean
+
+    def corrupt(self, picture: Frame, random: Random) -> Frame:
+        """Return a copy of a picture, (h, w, C') uint8, with one to three defects in it."""
+        result = picture
+        for _ in range(int(random.integers(1, 4))):
+            kind = self._kinds[random.choice(len(self._kinds), p=self._shares)]
+            result = kind.corrupt(result, random, self.pick)
+        return result
+
+    def pick(self, random: Random) -> Frame:
+        """Return a good frame, (h, w, C') uint8, turned and shifted where the part may be; read only."""
+        picture = self._pictures[random.integers(len(self._pictures))]
+        if not self._rotates:
+            return np.asarray(picture)
+        height, width = picture.shape[:2]
+        turn = cv2.getRotationMatrix2D((width / 2, height / 2), random.uniform(0, 360), 1.0)
+        turn[:, 2] += random.uniform(-0.02, 0.02, 2) * (width, height)
+        turned = cv2.warpAffine(picture, turn, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+        return np.asarray(turned, np.uint8).reshape(picture.shape)
