@@ -36,7 +36,7 @@ from engines.recipe import (
     save_recipe,
     write_manifest,
 )
-from engines.reduction import Geometry, check_map_shape
+from engines.reduction import Geometry, check_map_shape, plan_geometry
 from engines.structure import check_structure, count_gmac
 from engines.training import OBJECTIVE, Schedule, Trained, edges_of, error_maps_of, train
 
@@ -53,7 +53,7 @@ class Order:
         images: Folder of good frames.
         recipe: Folder to make.
         name: The part's name; None takes the folder's.
-        map_shape: (h, w) of the maps.
+        map_shape: (h, w) of the maps, or N for about N x N pixels in the region's own aspect.
         roi_xywh_px: Inspected region; None takes the whole frame.
         errors: Names of the error maps.
         resize: What happens to frames of another size.
@@ -64,7 +64,7 @@ class Order:
     images: Path
     recipe: Path
     name: str | None
-    map_shape: tuple[int, int]
+    map_shape: int | tuple[int, int]
     roi_xywh_px: Rectangle | None
     errors: list[str]
     resize: Resize
@@ -87,9 +87,7 @@ def make_recipe(order: Order) -> dict[str, Any]:
     with _folder_that_appears_whole(order.recipe) as folder:
         name = order.name or order.recipe.resolve().name
         images = survey(order.images, resize=order.resize)
-        height, width, _ = images.frame_shape
-        geometry = Geometry(images.frame_shape, order.roi_xywh_px or (0, 0, width, height), order.map_shape)
-        geometry.check()
+        geometry = plan_geometry(images.frame_shape, order.roi_xywh_px, order.map_shape)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".cache-") as cache:
             trained_frames = cache_samples(images, images.of("trained"), geometry, Path(cache) / "trained")
             tuning_frames = cache_samples(images, images.of("tuning"), geometry, Path(cache) / "tuning")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -12,7 +13,9 @@ from engines.errors import UsageError
 from engines.images import Frame
 
 SIDE_MULTIPLE = 16
-SMALLEST_SIDE_MAP_PX = 64
+SMALLEST_SIDE_MAP_PX, LARGEST_SIDE_MAP_PX = 64, 4096
+# Enlarging adds pixels to compute and nothing to see; a little of it reaches the smallest map.
+_MOST_ENLARGED = 2
 
 
 @dataclass(frozen=True)
@@ -45,28 +48,68 @@ class Geometry:
         """Refuse a geometry that the network or the frame cannot satisfy.
 
         Raises:
-            UsageError: The ROI leaves the frame, or a map side is below 64 or not divisible by 16.
+            UsageError: The ROI leaves the frame, or a map side is below 64, not divisible by 16, or more than twice the
+                ROI's.
         """
-        x, y, width, height = self.roi_xywh_px
-        frame_height, frame_width, _ = self.frame_shape
-        if min(x, y) < 0 or min(width, height) < 1 or x + width > frame_width or y + height > frame_height:
-            raise UsageError(
-                f"the ROI {x},{y},{width},{height} leaves the frame of {frame_width} x {frame_height} pixels.",
-                fix="Give --roi X,Y,W,H inside the frame.",
-            )
+        _check_region(self.frame_shape, self.roi_xywh_px)
+        _, _, width, height = self.roi_xywh_px
         check_map_shape(self.map_shape)
+        if self.map_shape[0] > _MOST_ENLARGED * height or self.map_shape[1] > _MOST_ENLARGED * width:
+            raise _enlarges(self.map_shape, (height, width))
 
 
-def check_map_shape(map_shape: tuple[int, int]) -> None:
+def plan_geometry(
+    frame_shape: tuple[int, int, int], roi_xywh_px: tuple[int, int, int, int] | None, size: int | tuple[int, int]
+) -> Geometry:
+    """Return what is inspected at which size.
+
+    Args:
+        frame_shape: (H, W, C) of the camera's frame in pixels.
+        roi_xywh_px: The inspected region; None takes the whole frame.
+        size: (h, w) of the maps, or one number; see `map_shape_for`.
+
+    Raises:
+        UsageError: The frame or the network cannot satisfy it.
+    """
+    roi = roi_xywh_px or (0, 0, frame_shape[1], frame_shape[0])
+    check_map_shape(size)
+    _check_region(frame_shape, roi)
+    geometry = Geometry(frame_shape, roi, map_shape_for((roi[3], roi[2]), size) if isinstance(size, int) else size)
+    geometry.check()
+    return geometry
+
+
+def map_shape_for(region_shape: tuple[int, int], size: int) -> tuple[int, int]:
+    """Return the map size with about `size` x `size` pixels in a region's own aspect ratio.
+
+    Both sides are the nearest multiples of 16, at least 64, at most 4096, and not larger than the region. Where the shorter side
+    would fall below 64, it is 64 and the longer one keeps the number of pixels, not the aspect.
+
+    Args:
+        region_shape: (height, width) of the inspected region in camera pixels.
+        size: Side of the square map that has as many pixels.
+
+    Returns:
+        (h, w).
+    """
+    height, width = region_shape
+    scale = min(1.0, size / math.sqrt(height * width))
+    # The longest side that leaves the number of pixels to a shorter one of at least 64.
+    longest = scale * scale * height * width / SMALLEST_SIDE_MAP_PX
+    return _snap(min(scale * height, longest), height), _snap(min(scale * width, longest), width)
+
+
+def check_map_shape(size: int | tuple[int, int]) -> None:
     """Refuse a map size that the network cannot have.
 
     Raises:
-        UsageError: A side is below 64 or not divisible by 16.
+        UsageError: A side is below 64, above 4096 or not divisible by 16.
     """
-    if any(side % SIDE_MULTIPLE or side < SMALLEST_SIDE_MAP_PX for side in map_shape):
+    sides = (size, size) if isinstance(size, int) else size
+    if any(side % SIDE_MULTIPLE or not SMALLEST_SIDE_MAP_PX <= side <= LARGEST_SIDE_MAP_PX for side in sides):
         raise UsageError(
-            f"the map size {map_shape[1]}x{map_shape[0]} is not possible: the network halves it four times.",
-            fix="Give --size with sides of at least 64 that are divisible by 16, such as 256 or 320x192.",
+            f"the map size {sides[1]}x{sides[0]} is not possible: the network halves it four times.",
+            fix="Give --size with sides from 64 to 4096 that are divisible by 16, such as 256 or 320x192.",
         )
 
 
@@ -90,3 +133,30 @@ def reduce_frame(frame: Frame, geometry: Geometry) -> npt.NDArray[np.float32]:
         return region
     scaled = cv2.resize(region, (map_width, map_height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(scaled, np.float32).reshape(map_height, map_width, geometry.channels)
+
+
+def _check_region(frame_shape: tuple[int, int, int], roi_xywh_px: tuple[int, int, int, int]) -> None:
+    x, y, width, height = roi_xywh_px
+    frame_height, frame_width, _ = frame_shape
+    if min(x, y) < 0 or min(width, height) < 1 or x + width > frame_width or y + height > frame_height:
+        raise UsageError(
+            f"the ROI {x},{y},{width},{height} leaves the frame of {frame_width} x {frame_height} pixels.",
+            fix="Give --roi X,Y,W,H inside the frame.",
+        )
+
+
+def _snap(side: float, available: int) -> int:
+    nearest = round(side / SIDE_MULTIPLE) * SIDE_MULTIPLE
+    return max(SMALLEST_SIDE_MAP_PX, min(nearest, available // SIDE_MULTIPLE * SIDE_MULTIPLE, LARGEST_SIDE_MAP_PX))
+
+
+def _enlarges(map_shape: tuple[int, int], region_shape: tuple[int, int]) -> UsageError:
+    height, width = region_shape
+    fix = f"Give --size {_snap(width, width)}x{_snap(height, height)} or smaller, or a larger --roi."
+    if _MOST_ENLARGED * min(region_shape) < SMALLEST_SIDE_MAP_PX:
+        fix = f"Give a --roi of at least {SMALLEST_SIDE_MAP_PX // _MOST_ENLARGED} pixels a side."
+    return UsageError(
+        f"maps of {map_shape[1]}x{map_shape[0]} would enlarge the inspected region of {width} x {height} camera pixels "
+        f"more than {_MOST_ENLARGED} times, which shows nothing more.",
+        fix=fix,
+    )

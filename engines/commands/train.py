@@ -18,7 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", type=Path, required=True, metavar="DIR", help="folder to make")
     parser.add_argument("--name", help="name of the part; the folder's where not given")
     parser.add_argument(
-        "--size", default="256", metavar="N|WxH", help="size of the anomaly maps, sides divisible by 16"
+        "--size",
+        default="256",
+        metavar="N|WxH",
+        help="size of the anomaly maps: N takes about N x N pixels in the region's own aspect, WxH exactly this",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=int, metavar="N", help=f"training steps, {DEFAULT_STEPS} where not given")
@@ -75,14 +78,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _map_shape(size: str) -> tuple[int, int]:
+def _map_shape(size: str) -> int | tuple[int, int]:
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", size)
     if match is None:
         raise UsageError(
             f"--size {size} is not understood.", fix="Give one side, such as 256, or WxH, such as 320x192."
         )
-    width = int(match[1])
-    return int(match[2] or width), width
+    return (int(match[2]), int(match[1])) if match[2] else int(match[1])
 
 
 def _roi(text: str | None) -> tuple[int, int, int, int] | None:
