@@ -76,6 +76,11 @@ def rate_bound(n: int, rejected: int) -> float:
     return high
 
 
+def chance_of_at_least(rejected: int, parts: int, rate: float) -> float:
+    """Return the probability that so many of the parts are rejected if each one is with that rate."""
+    return 1 - _binomial_below(parts, rate, rejected)
+
+
 def _most_rejected(n: int, wished_rate: float, *, confident: bool) -> int | None:
     most = math.floor(wished_rate * (n + 1) + 1e-9)
     if confident:

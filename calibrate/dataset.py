@@ -10,6 +10,7 @@ import numpy as np
 from edge_agent.inspection import Mask
 from engines.errors import DatasetError, NoInputError
 from engines.images import list_images, read_image
+from engines.sample_split import read_groups
 
 GOOD = "good"
 _HALF = 127
@@ -17,11 +18,19 @@ _HALF = 127
 
 @dataclass(frozen=True)
 class LabelledFrame:
-    """One test frame; `mask_path` is None for good frames and where the data set has no masks."""
+    """One test frame.
+
+    Attributes:
+        path: The image.
+        label: `good`, or the type of the defect.
+        mask_path: None for good frames and where the data set has no masks.
+        group: The part or block of time, from the `groups.csv` beside the image; its path where there is none.
+    """
 
     path: Path
     label: str
     mask_path: Path | None
+    group: str
 
     @property
     def is_good(self) -> bool:
@@ -33,7 +42,7 @@ def list_labelled(root: Path) -> list[LabelledFrame]:
 
     Raises:
         NoInputError: There is no test/good or a label's folder is empty.
-        DatasetError: Only some defective frames of a label have a mask.
+        DatasetError: Only some defective frames of a label have a mask, or a `groups.csv` does not fit its folder.
     """
     if not (root / "test" / GOOD).is_dir():
         raise NoInputError(
@@ -51,7 +60,16 @@ def list_labelled(root: Path) -> list[LabelledFrame]:
                 fix=f"Add {missing[0].stem}_mask.png, or remove the folder to judge without masks.",
             )
         with_masks = folder.name != GOOD and masks.is_dir()
-        frames += [LabelledFrame(p, folder.name, masks / f"{p.stem}_mask.png" if with_masks else None) for p in paths]
+        groups = read_groups(folder, [p.name for p in paths])
+        frames += [
+            LabelledFrame(
+                path=p,
+                label=folder.name,
+                mask_path=masks / f"{p.stem}_mask.png" if with_masks else None,
+                group=groups.get(p.name, str(p)),
+            )
+            for p in paths
+        ]
     return frames
 
 

@@ -1,60 +1,95 @@
-"""Judge every frame of a labelled data set with the revision in force."""
+"""Judge every frame of a labelled data set with the revision in force, as the agent would."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from calibrate.dataset import LabelledFrame, list_labelled, load_mask
-from calibrate.metrics import ImageResult, PixelMetrics, Values, image_metrics
-from calibrate.recipe_engine import LoadedFrame, RecipeEngine
-from edge_agent.decision import NOT_INSPECTED, Decision, ZMap, decide, z_map
+from calibrate.map_file import MapFile
+from calibrate.metrics import ImageResult, image_metrics
+from calibrate.original_pixels import mask_at_original, z_at_original
+from calibrate.pixel_metrics import NO_FIGURES, PixelFrame, pixel_metrics
+from calibrate.recipe_engine import RecipeEngine
+from edge_agent.decision import decide, z_map
+from edge_agent.frame_limits import check_frame
+from edge_agent.inspection import Verdict
 from edge_agent.thresholds import ThresholdRevision, check_fits_model, load_thresholds
 from engines.command_line import track
+from engines.energy import JOULES_PER_WH, EnergyMeter
+from engines.errors import FrameError
 from engines.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One frame of the data set and what the decision said."""
+    """One frame of the data set and what the agent would say of it.
+
+    Attributes:
+        frame: The frame and its truth.
+        verdict: At the thresholds in force.
+        score: None for INVALID.
+        reason: Why it is INVALID, None otherwise.
+        map_number: Its place in the file of maps, None for INVALID.
+        valid_xywh_px: What of the recipe's frame shows the picture.
+        original_shape: (height, width) of the image file.
+    """
 
     frame: LabelledFrame
-    decision: Decision
+    verdict: Verdict
+    score: float | None
+    reason: str | None
+    map_number: int | None
+    valid_xywh_px: tuple[int, int, int, int]
+    original_shape: tuple[int, int]
+
+    @property
+    def result(self) -> ImageResult:
+        """What the image figures need; INVALID ranks above every score, for the PLC rejects it in any case."""
+        score = math.inf if self.score is None else self.score
+        return ImageResult(self.frame.is_good, score, self.verdict, self.frame.group)
 
 
 def evaluate(engine: RecipeEngine, dataset: Path) -> tuple[dict[str, Any], list[Judged]]:
     """Judge a data set.
 
+    A frame that the agent would call INVALID (black, blown out, maps that are not finite) is INVALID here. The PLC
+    rejects it: it counts as caught if it is defective and as a false reject if it is good, and ranks above every
+    score. It has no map, so the pixel figures leave it out.
+
     Returns:
-        The figures, ready for JSON, and every frame's decision.
+        The figures, ready for JSON, and every frame's verdict.
 
     Raises:
         ThresholdsError: No revision is in force, or it belongs to another model.
         DatasetError: A frame or mask cannot be used.
     """
     thresholds = revision_in_force(engine)
-    pixels, judged = PixelMetrics(), []
-    for frame in track(list_labelled(dataset), label="evaluating"):
-        loaded = engine.load(frame.path)
-        maps, own = engine.maps(loaded.pixels), engine.thresholds_for(loaded, thresholds)
-        judged.append(Judged(frame, decide(maps, own, roi_size_wh=engine.recipe.roi_size_wh)))
-        if frame.is_good or frame.mask_path is not None:
-            z = to_original_pixels(z_map(maps, own), engine.recipe, loaded)
-            pixels.add(z, load_mask(frame, loaded.original_shape))
-    results = [ImageResult(j.frame.is_good, j.decision.score, j.decision.verdict) for j in judged]
-    promise = thresholds.calibration.promise
+    frames = list_labelled(dataset)
+    with MapFile(engine.recipe.maps_shape[1:]) as maps:
+        began = time.monotonic()
+        with EnergyMeter() as meter:
+            judged = [_judge(engine, thresholds, frame, maps) for frame in track(frames, label="judging")]
+        seconds = time.monotonic() - began
+        pixels, pixels_by_type = _pixel_figures(engine.recipe, judged, maps)
+    joules = meter.energy.joules
     figures: dict[str, Any] = {
-        **image_metrics(results),
-        **pixels.result(),
-        "promised_false_reject_rate": promise.expected_rate,
-        "promised_bound_95": promise.bound_95,
+        **image_metrics([item.result for item in judged]),
+        **pixels,
+        **_promise(thresholds, judged),
         "frames": len(judged),
+        "pixel_frames": sum(_has_truth(item) for item in judged),
+        "invalid_reasons": dict(Counter(item.reason for item in judged if item.reason)),
         "by_label": _by_label(judged),
+        "by_defect": _by_defect(judged, pixels_by_type),
+        "seconds_per_1000_frames": seconds / len(judged) * 1000,
+        "energy_wh_per_1000_frames": None if joules is None else joules / JOULES_PER_WH / len(judged) * 1000,
+        "energy_note": meter.energy.note,
         "recipe": engine.recipe.name,
         "model_sha256": engine.runtime.model_sha256,
         "threshold_rev": thresholds.name,
@@ -78,20 +113,84 @@ def revision_in_force(engine: RecipeEngine) -> ThresholdRevision:
     return thresholds
 
 
-def to_original_pixels(z: ZMap, recipe: Recipe, loaded: LoadedFrame) -> Values:
-    """Return z at the resolution of the image file, (H, W) float32; what is never inspected has the lowest value."""
-    lowest = z[z > NOT_INSPECTED].min(initial=np.inf)
-    left, top, width, height = recipe.roi_xywh_px
-    frame = np.full(recipe.frame_shape[:2], lowest, np.float32)
-    frame[top : top + height, left : left + width] = cv2.resize(np.maximum(z, lowest), (width, height))
-    left, top, width, height = loaded.valid_xywh_px
-    shown = frame[top : top + height, left : left + width]
-    rows, columns = loaded.original_shape
-    return shown if shown.shape == loaded.original_shape else np.asarray(cv2.resize(shown, (columns, rows)), np.float32)
+def _judge(engine: RecipeEngine, thresholds: ThresholdRevision, frame: LabelledFrame, maps: MapFile) -> Judged:
+    loaded = engine.load(frame.path)
+    own = engine.thresholds_for(loaded, thresholds)
+    where = loaded.valid_xywh_px, loaded.original_shape
+    try:
+        check_frame(loaded.pixels, thresholds.calibration.frame_limits)
+        found = engine.maps(loaded.pixels)
+        decision = decide(found, own, roi_size_wh=engine.recipe.roi_size_wh)
+    except FrameError as problem:
+        return Judged(frame, "INVALID", None, problem.reason, None, *where)
+    number = maps.append(z_map(found, own), decision.defect_mask)
+    return Judged(frame, decision.verdict, decision.score, None, number, *where)
 
 
-def _by_label(judged: list[Judged]) -> dict[str, dict[str, int]]:
+def _has_truth(item: Judged) -> bool:
+    return item.map_number is not None and (item.frame.is_good or item.frame.mask_path is not None)
+
+
+def _pixel_figures(
+    recipe: Recipe, judged: Sequence[Judged], maps: MapFile
+) -> tuple[dict[str, float | None], dict[str, dict[str, float | None]]]:
+    good = [item for item in judged if _has_truth(item) and item.frame.is_good]
+    defective = [item for item in judged if _has_truth(item) and not item.frame.is_good]
+    if not defective:
+        return dict(NO_FIGURES), {}
+
+    def pixels_of(items: Iterable[Judged]) -> Iterator[PixelFrame]:
+        for item in items:
+            if item.map_number is None:
+                continue
+            z, mask = maps.read(item.map_number)
+            valid, shape = item.valid_xywh_px, item.original_shape
+            yield PixelFrame(
+                item.frame.label,
+                z_at_original(z, recipe, valid_xywh_px=valid, original_shape=shape),
+                load_mask(item.frame, shape),
+                mask_at_original(mask, recipe, valid_xywh_px=valid, original_shape=shape),
+            )
+
+    every = [*good, *defective]
+    return pixel_metrics(
+        pixels_of(track(defective, label="defective pixels")), pixels_of(track(every, label="all pixels"))
+    )
+
+
+def _promise(thresholds: ThresholdRevision, judged: Sequence[Judged]) -> dict[str, float | int]:
+    """Return what the revision promised and what came of it; a part is rejected if any of its frames is."""
+    rejected: dict[str, bool] = defaultdict(bool)
+    for item in judged:
+        if item.frame.is_good:
+            rejected[item.frame.group] |= item.verdict != "PASS"
+    promise = thresholds.calibration.promise
+    return {
+        "promised_false_reject_rate": promise.expected_rate,
+        "promised_bound_95": promise.bound_95,
+        "good_parts": len(rejected),
+        "good_parts_rejected": sum(rejected.values()),
+    }
+
+
+def _by_label(judged: Sequence[Judged]) -> dict[str, dict[str, int]]:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for item in judged:
-        counts[item.frame.label][item.decision.verdict] += 1
-    return {label: {"frames": count.total(), "rejected": count["FAIL"]} for label, count in sorted(counts.items())}
+        counts[item.frame.label][item.verdict] += 1
+    return {
+        label: {"frames": count.total(), "rejected": count.total() - count["PASS"]}
+        for label, count in sorted(counts.items())
+    }
+
+
+def _by_defect(judged: Sequence[Judged], pixels: dict[str, dict[str, float | None]]) -> dict[str, dict[str, Any]]:
+    """Return the figures of each defect type, measured with its own frames and all good ones."""
+    types = sorted({item.frame.label for item in judged if not item.frame.is_good})
+    return {
+        label: {
+            **image_metrics([i.result for i in judged if i.frame.is_good or i.frame.label == label]),
+            **pixels.get(label, NO_FIGURES),
+            "frames": sum(item.frame.label == label for item in judged),
+        }
+        for label in types
+    }

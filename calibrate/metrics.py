@@ -1,4 +1,7 @@
-"""The figures of an evaluation. Image metrics use the score and the verdict, pixel metrics z."""
+"""The image figures of an evaluation: what the verdicts and the scores say, frame by frame.
+
+scikit-learn has most of them, but it is no part of an installation on the line; the tests compare with it.
+"""
 
 from __future__ import annotations
 
@@ -6,114 +9,108 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
-from edge_agent.inspection import Mask, Verdict
+from calibrate.bootstrap import Scores, auroc_interval
+from edge_agent.inspection import Verdict
 
-Values = npt.NDArray[np.float32]
-
-AUPRO_THRESHOLDS = 2000
+VERDICTS: tuple[Verdict, ...] = ("PASS", "FAIL", "INVALID")
 
 
 @dataclass(frozen=True)
 class ImageResult:
-    """One frame's truth, score and verdict."""
+    """One frame's truth, score and verdict.
+
+    Attributes:
+        is_good: The truth.
+        score: +inf for INVALID: the PLC rejects such a part whatever the threshold.
+        verdict: At the calibrated threshold; INVALID is a reject.
+        group: The part or block of time that the frame belongs to.
+    """
 
     is_good: bool
     score: float
     verdict: Verdict
+    group: str
+
+    @property
+    def is_rejected(self) -> bool:
+        return self.verdict != "PASS"
 
 
-def image_metrics(results: Sequence[ImageResult]) -> dict[str, float | int | None]:
-    """Return image AUROC and, at the calibrated threshold, recall, precision, F1 and false-reject rate.
+def image_metrics(results: Sequence[ImageResult]) -> dict[str, Any]:
+    """Return how well the score orders the frames, and what the verdicts at the calibrated threshold are worth.
 
     A figure that the data cannot give (no defective frame, nothing rejected) is None.
     """
-    bad = np.array([not r.is_good for r in results])
-    rejected = np.array([r.verdict != "PASS" for r in results])
+    bad = np.array([not r.is_good for r in results], bool)
+    rejected = np.array([r.is_rejected for r in results], bool)
     caught, missed = int((bad & rejected).sum()), int((bad & ~rejected).sum())
     false_rejects, passed = int((~bad & rejected).sum()), int((~bad & ~rejected).sum())
-    scores = np.array([r.score for r in results])
-    both = bad.any() and not bad.all()
     return {
-        "image_auroc": _auroc(np.sort(scores[~bad]), scores[bad]) if both else None,
+        **_ranking(results),
         "recall": _share(caught, caught + missed),
         "precision": _share(caught, caught + false_rejects),
         "f1": _share(2 * caught, 2 * caught + false_rejects + missed),
+        "accuracy": _share(caught + passed, len(results)),
         "false_reject_rate": _share(false_rejects, false_rejects + passed),
         "caught": caught,
         "false_passes": missed,
         "false_rejects": false_rejects,
         "passed": passed,
+        "confusion": {
+            truth: {v: sum(r.is_good == is_good and r.verdict == v for r in results) for v in VERDICTS}
+            for truth, is_good in (("good", True), ("defective", False))
+        },
     }
 
 
-class PixelMetrics:
-    """Pixel AUROC and AUPRO over all frames, from z at mask resolution; keeps every pixel until `result`."""
-
-    def __init__(self) -> None:
-        self._good: list[Values] = []
-        self._bad: list[Values] = []
-        self._regions: list[Values] = []
-
-    def add(self, z: Values, mask: Mask) -> None:
-        """Take one frame into account.
-
-        Args:
-            z: (H, W) float32 at the mask's resolution; not kept.
-            mask: The truth, (H, W) bool.
-        """
-        self._good.append(z[~mask])
-        self._bad.append(z[mask])
-        count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
-        self._regions += [z[labels == label] for label in range(1, count)]
-
-    def result(self) -> dict[str, float | None]:
-        """Return `pixel_auroc` and `aupro` (at a false-positive rate of 0.3); None without a defective pixel."""
-        if not self._regions:
-            return {"pixel_auroc": None, "aupro": None}
-        good = np.sort(np.concatenate(self._good))
-        return {"pixel_auroc": _auroc(good, np.concatenate(self._bad)), "aupro": aupro(good, self._regions, 0.3)}
+def scores_of(results: Sequence[ImageResult], *, good: bool) -> Scores:
+    """Return the scores of the good or of the defective frames, newly allocated."""
+    return np.array([r.score for r in results if r.is_good == good], np.float64)
 
 
-def aupro(good_sorted: Values, regions: Sequence[Values], fpr_limit: float) -> float:
-    """Return the normalised area under the per-region-overlap curve up to a false-positive rate.
-
-    Thresholds stand at equidistant ranks of the good pixels' scores; the last point is interpolated at the limit
-    (Bergmann et al., The MVTec Anomaly Detection Dataset, IJCV 2021, section 4.3).
-
-    Args:
-        good_sorted: Scores of all good pixels, ascending.
-        regions: Scores of the pixels of each connected true region.
-        fpr_limit: End of the integration, between 0 and 1.
-    """
-    n = len(good_sorted)
-    ranks = np.unique(np.linspace(0, min(n - 1, np.ceil(fpr_limit * n)), AUPRO_THRESHOLDS).astype(np.int64))
-    thresholds = good_sorted[n - 1 - ranks]
-    fpr = 1 - np.searchsorted(good_sorted, thresholds, side="right") / n
-    overlap = np.zeros(len(thresholds))
-    for region in regions:
-        overlap += 1 - np.searchsorted(np.sort(region), thresholds, side="right") / len(region)
-    overlap /= len(regions)
-    # No good pixel is above the highest one; beyond the last rank the curve reaches 1 at 1.
-    fpr, overlap = np.append(fpr, 1.0), np.append(overlap, 1.0)
-    inside = fpr < fpr_limit
-    fpr_cut = np.append(fpr[inside], fpr_limit)
-    overlap_cut = np.append(overlap[inside], np.interp(fpr_limit, fpr, overlap))
-    area = float((np.diff(fpr_cut) * (overlap_cut[1:] + overlap_cut[:-1])).sum() / 2)
-    return area / fpr_limit
+def auroc(good: Scores, bad: Scores) -> float:
+    """Return P(bad > good) + P(bad = good) / 2, exactly (Hanley and McNeil, Radiology 143, 1982)."""
+    ordered = np.sort(good)
+    below = np.searchsorted(ordered, bad, side="left").sum(dtype=np.float64)
+    up_to = np.searchsorted(ordered, bad, side="right").sum(dtype=np.float64)
+    return float((below + up_to) / 2 / (len(good) * len(bad)))
 
 
-def _auroc(good_sorted: npt.NDArray[Any], bad: npt.NDArray[Any]) -> float:
-    """Return P(bad > good) + P(bad = good) / 2, exactly (Hanley and McNeil, Radiology 143, 1982).
+def average_precision(good: Scores, bad: Scores) -> float:
+    """Return the sum of precision times gain in recall over every distinct score, as scikit-learn defines it."""
+    good_rejected, bad_rejected = _rejected_at_every_score(good, bad)
+    precision = bad_rejected / (bad_rejected + good_rejected)
+    return float((np.diff(bad_rejected, prepend=0) / len(bad) * precision).sum())
 
-    Only one side is sorted: a sort of all pixels together would need several times their memory.
-    """
-    below = np.searchsorted(good_sorted, bad, side="left").sum(dtype=np.float64)
-    up_to = np.searchsorted(good_sorted, bad, side="right").sum(dtype=np.float64)
-    return float((below + up_to) / 2 / (len(good_sorted) * len(bad)))
+
+def roc_curve(good: Scores, bad: Scores) -> tuple[Scores, Scores]:
+    """Return the shares of good and of defective frames rejected at every threshold, both from 0 to 1."""
+    good_rejected, bad_rejected = _rejected_at_every_score(good, bad)
+    return np.append(0.0, good_rejected / len(good)), np.append(0.0, bad_rejected / len(bad))
+
+
+def _ranking(results: Sequence[ImageResult]) -> dict[str, Any]:
+    good, bad = scores_of(results, good=True), scores_of(results, good=False)
+    if not len(good) or not len(bad):
+        return {"image_auroc": None, "image_auroc_interval_95": None, "average_precision": None}
+    interval = auroc_interval(
+        good, bad, [r.group for r in results if r.is_good], [r.group for r in results if not r.is_good]
+    )
+    return {
+        "image_auroc": auroc(good, bad),
+        "image_auroc_interval_95": list(interval) if interval else None,
+        "average_precision": average_precision(good, bad),
+    }
+
+
+def _rejected_at_every_score(good: Scores, bad: Scores) -> tuple[Scores, Scores]:
+    """Return how many good and defective frames have at least each distinct score, from the highest score down."""
+    levels = np.unique(np.concatenate((good, bad)))[::-1]
+    counts = (len(part) - np.searchsorted(np.sort(part), levels, side="left") for part in (good, bad))
+    good_rejected, bad_rejected = (count.astype(np.float64) for count in counts)
+    return good_rejected, bad_rejected
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -7,7 +7,7 @@ import base64
 import cv2
 import numpy as np
 
-from calibrate.metrics import Values
+from edge_agent.decision import ZMap
 from edge_agent.inspection import Mask
 from engines.images import Frame
 
@@ -23,7 +23,7 @@ def colour(frame: Frame) -> Frame:
     return np.ascontiguousarray(frame[:, :, :3])
 
 
-def heat(z: Values, factor: float) -> Frame:
+def heat(z: ZMap, factor: float) -> Frame:
     """Return z as colours, (H, W, 3) uint8: dark is usual, the middle is the limit, bright is twice the limit."""
     scaled = np.clip(z / (2 * factor), 0, 1) * 255
     return np.asarray(cv2.applyColorMap(scaled.astype(np.uint8), cv2.COLORMAP_INFERNO), np.uint8)

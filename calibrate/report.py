@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from calibrate.dataset import LabelledFrame, list_labelled, load_mask
-from calibrate.evaluation import revision_in_force, to_original_pixels
+from calibrate.evaluation import revision_in_force
 from calibrate.fit import describe
+from calibrate.original_pixels import z_at_original
 from calibrate.pictures import colour, data_uri, heat, outlined, png, resized
 from calibrate.recipe_engine import RecipeEngine
 from calibrate.tables import FIGURES
@@ -177,7 +178,12 @@ def most_telling(verdicts: Sequence[PartVerdict], limit: int = 24) -> list[PartV
 def _panels(engine: RecipeEngine, reconstructor: Reconstructor, item: PartVerdict) -> list[Frame]:
     loaded = engine.load(item.frame.path)
     thresholds = revision_in_force(engine)
-    z = to_original_pixels(z_map(engine.maps(loaded.pixels), thresholds), engine.recipe, loaded)
+    z = z_at_original(
+        z_map(engine.maps(loaded.pixels), thresholds),
+        engine.recipe,
+        valid_xywh_px=loaded.valid_xywh_px,
+        original_shape=loaded.original_shape,
+    )
     truth = load_mask(item.frame, loaded.original_shape)
     mask = _mask_of(item, engine, loaded.original_shape)
     original = engine.read(item.frame.path)

@@ -27,9 +27,9 @@ VENDORS = {
     },
     "paho": {"edge_agent/mqtt.py"},
     "cv2": {
-        "calibrate/evaluation.py",
-        "calibrate/metrics.py",
+        "calibrate/original_pixels.py",
         "calibrate/pictures.py",
+        "calibrate/pixel_ranks.py",
         "calibrate/recipe_engine.py",
         "edge_agent/camera/opencv.py",
         "edge_agent/camera/recording.py",

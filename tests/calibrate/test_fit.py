@@ -1,5 +1,4 @@
 import csv
-import json
 import shutil
 
 import cv2
@@ -196,59 +195,3 @@ def test_a_damaged_revision_is_refused_with_the_file_named(recipe, good_frames_f
 def test_evaluating_without_thresholds_exits_78(recipe, good_frames_folder, capsys):
     assert main(["evaluate", str(recipe), str(good_frames_folder)]) == 78
     assert "no threshold revision in force" in capsys.readouterr().err
-
-
-@pytest.fixture
-def dataset(tmp_path, good_frames_folder):
-    root = tmp_path / "known"
-    for folder in ("test/good", "test/bar", "ground_truth/bar"):
-        (root / folder).mkdir(parents=True)
-    for index, path in enumerate(sorted(good_frames_folder.glob("*.png"))[:6]):
-        frame = cv2.imread(str(path))
-        cv2.imwrite(str(root / "test/good" / path.name), frame)
-        mask = np.zeros(frame.shape[:2], np.uint8)
-        mask[30:46, 20 + 5 * index : 40 + 5 * index] = 255
-        frame[mask > 0] = 0
-        cv2.imwrite(str(root / "test/bar" / path.name), frame)
-        cv2.imwrite(str(root / "ground_truth/bar" / f"{path.stem}_mask.png"), mask)
-    return root
-
-
-def test_evaluation_finds_plain_defects_and_writes_the_figures(fitted_recipe, dataset, tmp_path):
-    target = tmp_path / "figures.json"
-    assert main(["evaluate", str(fitted_recipe), str(dataset), "--json", str(target)]) == 0
-    figures = json.loads(target.read_text())
-    assert figures["image_auroc"] == 1.0
-    assert figures["recall"] == 1.0
-    assert figures["pixel_auroc"] > 0.9
-    assert 0 < figures["aupro"] <= 1
-    assert {"precision", "f1", "false_reject_rate"} <= set(figures)
-    assert figures["by_label"]["bar"] == {"frames": 6, "rejected": 6}
-
-
-def test_without_masks_the_pixel_metrics_are_null(fitted_recipe, dataset, tmp_path):
-    shutil.rmtree(dataset / "ground_truth")
-    target = tmp_path / "figures.json"
-    assert main(["evaluate", str(fitted_recipe), str(dataset), "--json", str(target)]) == 0
-    figures = json.loads(target.read_text())
-    assert (figures["pixel_auroc"], figures["aupro"]) == (None, None)
-    assert figures["image_auroc"] == 1.0
-
-
-def test_a_frame_of_another_size_is_named(fitted_recipe, dataset, capsys):
-    cv2.imwrite(str(dataset / "test/good/large.png"), np.zeros((200, 200, 3), np.uint8))
-    assert main(["evaluate", str(fitted_recipe), str(dataset)]) == 65
-    error = capsys.readouterr().err
-    assert "large.png" in error
-    assert "--resize" in error
-
-
-def test_a_missing_mask_is_named(fitted_recipe, dataset, capsys):
-    next((dataset / "ground_truth/bar").glob("*.png")).unlink()
-    assert main(["evaluate", str(fitted_recipe), str(dataset)]) == 65
-    assert "lacks the mask of 1 frames" in capsys.readouterr().err
-
-
-def test_a_folder_without_test_good_is_no_data_set(fitted_recipe, tmp_path, capsys):
-    assert main(["evaluate", str(fitted_recipe), str(tmp_path)]) == 66
-    assert "has no test/good" in capsys.readouterr().err

@@ -1,0 +1,206 @@
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calibrate.pixel_metrics import NO_FIGURES, Overlap, PixelFrame, pixel_metrics
+from calibrate.pixel_ranks import rounded
+
+NEIGHBOURS = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
+
+
+def frame(z, truth=None, *, label=None, marked=None):
+    z = np.asarray(z, np.float32)
+    truth = np.zeros(z.shape, bool) if truth is None else np.asarray(truth, bool)
+    marked = np.zeros(z.shape, bool) if marked is None else np.asarray(marked, bool)
+    return PixelFrame(label or ("bar" if truth.any() else "good"), z, truth, marked)
+
+
+def measure(frames, **more):
+    good = [f for f in frames if f.label == "good"]
+    defective = sorted((f for f in frames if f.label != "good"), key=lambda f: f.label)
+    return pixel_metrics(defective, good + defective, **more)
+
+
+def regions_of(truth):
+    """The 8-connected regions, each a set of places, found by walking."""
+    left = set(zip(*truth.nonzero(), strict=True))
+    while left:
+        region, edge = set(), [left.pop()]
+        while edge:
+            place = edge.pop()
+            region.add(place)
+            for down, across in NEIGHBOURS:
+                other = place[0] + down, place[1] + across
+                if other in left:
+                    left.remove(other)
+                    edge.append(other)
+        yield region
+
+
+def plain_curve(frames):
+    """The definition in fractions: at every threshold, the share of good pixels and the mean share of each region."""
+    points = [(Fraction(0), Fraction(0))]
+    for threshold in sorted({value for f in frames for value in f.z.ravel().tolist()}, reverse=True):
+        good = [value >= threshold for f in frames for value in f.z[~f.truth].tolist()]
+        overlaps = [
+            Fraction(sum(bool(f.z[place] >= threshold) for place in region), len(region))
+            for f in frames
+            for region in regions_of(f.truth)
+        ]
+        points.append((Fraction(sum(good), len(good)), sum(overlaps) / len(overlaps)))
+    return points
+
+
+def plain_aupro(frames, limit):
+    area = Fraction(0)
+    for (x, y), (next_x, next_y) in pairwise(plain_curve(frames)):
+        if next_x <= limit:
+            area += (next_x - x) * (y + next_y) / 2
+        elif x < limit:
+            at_limit = y + (next_y - y) * (limit - x) / (next_x - x)
+            area += (limit - x) * (y + at_limit) / 2
+    return area / limit
+
+
+def plain_auroc(frames):
+    good = [value for f in frames for value in f.z[~f.truth].tolist()]
+    bad = [value for f in frames for value in f.z[f.truth].tolist()]
+    wins = sum(Fraction(b > g) + Fraction(b == g, 2) for b in bad for g in good)
+    return wins / (len(good) * len(bad))
+
+
+@st.composite
+def labelled_frames(draw):
+    """Few pixels, few different values: ties everywhere, also at the limit; at least one good and one bad pixel."""
+    height, width = draw(st.integers(1, 5)), draw(st.integers(2, 5))
+    values = st.integers(-2, draw(st.integers(-1, 20)))
+    cells = height * width
+
+    def picture(of):
+        return np.array(draw(st.lists(of, min_size=cells, max_size=cells))).reshape(height, width)
+
+    frames = [frame(picture(values)) for _ in range(draw(st.integers(0, 2)))]
+    labels = draw(st.lists(st.sampled_from("abc"), min_size=1, max_size=3))
+    frames += [frame(picture(values), picture(st.booleans()), label=label) for label in labels]
+    frames[-1].truth[0, 0], frames[-1].truth[-1, -1] = True, False
+    return frames
+
+
+@settings(max_examples=300, deadline=None)
+@given(labelled_frames(), st.sampled_from(["0.3", "0.05"]))
+def test_the_figures_are_those_of_the_plain_definition(frames, limit):
+    figures, _ = measure(frames)
+    name = {"0.3": "aupro", "0.05": "aupro_005"}[limit]
+    assert figures[name] == pytest.approx(float(plain_aupro(frames, Fraction(limit))), abs=1e-12)
+    assert figures["pixel_auroc"] == pytest.approx(float(plain_auroc(frames)), abs=1e-12)
+    assert 0 <= figures[name] <= 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(labelled_frames())
+def test_each_type_is_measured_with_its_own_and_all_good_frames(frames):
+    _, by_type = measure(frames)
+    for label, figures in by_type.items():
+        own = [f for f in frames if f.label in ("good", label)]
+        if any(f.truth.any() for f in own) and any((~f.truth).any() for f in own):
+            assert figures["aupro"] == pytest.approx(float(plain_aupro(own, Fraction("0.3"))), abs=1e-12)
+            assert figures["pixel_auroc"] == pytest.approx(float(plain_auroc(own)), abs=1e-12)
+        elif not any(f.truth.any() for f in own):
+            assert figures["aupro"] is None
+
+
+def random_frames(seed, count=3, shape=(60, 50)):
+    random = np.random.default_rng(seed)
+    frames = [frame(random.normal(size=shape)) for _ in range(count)]
+    for index in range(count):
+        truth = np.zeros(shape, bool)
+        truth[5:12, 5:9] = truth[12:20, 9:30] = truth[30 + index : 34, 20:35] = True
+        frames.append(frame(random.normal(size=shape) + truth * random.uniform(0, 3), truth, label="ab"[index % 2]))
+    return frames
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_pixel_auroc_agrees_with_the_library(seed):
+    sklearn = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn: pip install scikit-learn")
+    frames = random_frames(seed)
+    truth = np.concatenate([f.truth.ravel() for f in frames])
+    z = np.concatenate([f.z.ravel() for f in frames])
+    assert measure(frames)[0]["pixel_auroc"] == pytest.approx(sklearn.roc_auc_score(truth, z), abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rounding_for_want_of_memory_changes_almost_nothing_and_never_exceeds_one(seed):
+    frames = random_frames(seed)
+    exact, exact_by_type = measure(frames)
+    rough, rough_by_type = measure(frames, exact_values=100)
+    assert rough != exact
+    for name, value in exact.items():
+        assert rough[name] == pytest.approx(value, abs=1e-4)
+    assert rough["aupro"] <= 1
+    assert rough_by_type["a"]["aupro"] == pytest.approx(exact_by_type["a"]["aupro"], abs=1e-4)
+
+
+def test_rounding_keeps_the_order_and_one_part_in_thirty_thousand():
+    z = np.sort(np.random.default_rng(0).normal(scale=100, size=10_000).astype(np.float32))
+    rough = rounded(z)
+    assert (np.diff(rough) >= 0).all()
+    assert np.abs(rough / z - 1).max() < 2**-15
+
+
+@pytest.mark.parametrize("exact_values", [0, 10**6])
+def test_a_perfect_map_gives_one_and_never_more(exact_values):
+    truth = np.zeros((32, 32), bool)
+    for place in range(0, 30, 3):
+        truth[place : place + 2, 1 : 2 + place] = True
+    figures, _ = measure([frame(truth, truth), frame(np.zeros((32, 32)))], exact_values=exact_values)
+    assert (figures["pixel_auroc"], figures["aupro"], figures["aupro_005"]) == (1.0, 1.0, 1.0)
+
+
+def test_regions_that_touch_at_a_corner_are_one():
+    truth = np.zeros((3, 50), bool)
+    truth[0, 0] = truth[1, 1] = truth[1, 2] = truth[1, 3] = True
+    z = np.zeros((3, 50))
+    z[0, 0] = 1
+    # One region of four pixels, one of them found before any good pixel; the others share z with all good pixels.
+    expected = 0.25 + 0.75 * 0.3 / 2
+    assert measure([frame(z, truth)])[0]["aupro"] == pytest.approx(expected)
+
+
+def test_a_map_that_says_nothing_is_worth_a_half():
+    truth = np.zeros((8, 8), bool)
+    truth[0, 0] = True
+    figures, _ = measure([frame(np.zeros((8, 8)), truth)])
+    assert figures["pixel_auroc"] == pytest.approx(0.5)
+    assert figures["aupro"] == pytest.approx(0.15)
+
+
+def test_iou_and_dice_are_of_all_pixels_together_and_good_frames_count():
+    truth, marked = np.zeros((4, 4), bool), np.zeros((4, 4), bool)
+    truth[0, :4] = True
+    marked[0, :2] = True
+    wrong = np.zeros((4, 4), bool)
+    wrong[3, :2] = True
+    figures, by_type = measure(
+        [
+            frame(np.zeros((4, 4)), marked=wrong),
+            frame(np.zeros((4, 4)), truth, marked=marked, label="a"),
+            frame(np.zeros((4, 4)), truth, marked=truth, label="b"),
+        ]
+    )
+    assert (figures["iou"], figures["dice"]) == (6 / 10, 12 / 16)
+    assert (by_type["a"]["iou"], by_type["b"]["iou"]) == (2 / 6, 4 / 6)
+    assert Overlap().figures() == {"iou": None, "dice": None}
+
+
+def test_without_a_defective_pixel_there_are_no_figures():
+    assert measure([frame(np.ones((8, 8)))]) == (NO_FIGURES, {})
+    assert measure([frame(np.ones((8, 8)), label="empty")]) == (NO_FIGURES, {})
+
+
+def test_without_a_good_pixel_only_the_overlap_is_known():
+    figures, _ = measure([frame(np.ones((2, 2)), np.ones((2, 2)), marked=np.ones((2, 2)))])
+    assert figures == {"pixel_auroc": None, "aupro": None, "aupro_005": None, "iou": 1.0, "dice": 1.0}
