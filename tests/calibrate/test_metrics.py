@@ -123,6 +123,11 @@ def test_frames_of_one_part_are_drawn_together():
     assert frames[1] - frames[0] < 0.5 * (parts[1] - parts[0])
 
 
+def test_a_part_brings_its_own_frames():
+    # Part a is far below the defective ones, part b far above: both of one kind are drawn in a quarter of the cases.
+    assert interval([1, 9, 1, 9], [5, 5], ["a", "b", "a", "b"], ["c", "d"]) == (0.0, 1.0)
+
+
 def test_perfectly_apart_gives_one_also_with_frames_that_have_no_score():
     assert interval([1, 2, 3], [4, 5, math.inf]) == (1.0, 1.0)
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -142,6 +143,17 @@ def test_rounding_for_want_of_memory_changes_almost_nothing_and_never_exceeds_on
         assert rough[name] == pytest.approx(value, abs=1e-4)
     assert rough["aupro"] <= 1
     assert rough_by_type["a"]["aupro"] == pytest.approx(exact_by_type["a"]["aupro"], abs=1e-4)
+    # Good and defective pixels are rounded alike, also those that were collected before there were too many.
+    assert (rough, rough_by_type) == measure([replace(f, z=rounded(f.z)) for f in frames])
+
+
+def test_many_frames_are_merged_on_the_way(monkeypatch):
+    frames = random_frames(0)
+    expected = measure(frames, exact_values=100)
+    monkeypatch.setattr("calibrate.pixel_metrics._MERGE_AT", 150)
+    figures, by_type = measure(frames, exact_values=100)
+    assert figures == pytest.approx(expected[0])
+    assert by_type["a"] == pytest.approx(expected[1]["a"])
 
 
 def test_rounding_keeps_the_order_and_one_part_in_thirty_thousand():
