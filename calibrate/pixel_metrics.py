@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -17,7 +16,7 @@ Figures = dict[str, float | None]
 EXACT_VALUES = 8_000_000
 AUPRO_LIMITS = {"aupro": 0.3, "aupro_005": 0.05}
 NO_FIGURES: Figures = dict.fromkeys(("pixel_auroc", *AUPRO_LIMITS, "iou", "dice"))
-_MERGE_AT = 1_000_000
+MERGE_AT = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,11 @@ class PixelFrame:
 
 
 def pixel_metrics(
-    defective: Iterable[PixelFrame], every: Iterable[PixelFrame], *, exact_values: int = EXACT_VALUES
+    defective: Iterable[PixelFrame],
+    every: Iterable[PixelFrame],
+    *,
+    exact_values: int = EXACT_VALUES,
+    merge_at: int = MERGE_AT,
 ) -> tuple[Figures, dict[str, Figures]]:
     """Return pixel AUROC, AUPRO up to a false-positive rate of 0.3 and of 0.05, IoU and Dice.
 
@@ -49,12 +52,13 @@ def pixel_metrics(
         defective: The defective frames that have a mask; gone through once.
         every: The good frames, then the same defective ones type by type; gone through once, after `defective`.
         exact_values: How many different z of defective pixels are told apart.
+        merge_at: How many defective pixels wait until equal ones are joined.
 
     Returns:
         The figures of all frames, and by defect type those of its frames and all good ones. A figure that the data
         cannot give is None; without a defective pixel all are, and there are no types.
     """
-    found = _Collector(exact_values)
+    found = _Collector(exact_values, merge_at)
     for frame in defective:
         found.add(frame)
     types = found.finish()
@@ -116,17 +120,18 @@ def _figures(ranks: Ranks, overlap: Overlap) -> Figures:
 class _Collector:
     """Defective pixels by type, kept as different values; above `exact_values` of them every z is rounded."""
 
-    def __init__(self, exact_values: int) -> None:
+    def __init__(self, exact_values: int, merge_at: int) -> None:
         self._exact_values = exact_values
-        self._parts: dict[str, list[DefectPixels]] = defaultdict(list)
+        self._merge_at = merge_at
+        self._parts: dict[str, list[DefectPixels]] = {}
         self._waiting = 0
         self._rounds = False
 
     def add(self, frame: PixelFrame) -> None:
         pixels = defect_pixels(self.as_compared(frame.z), frame.truth)
-        self._parts[frame.label].append(pixels)
+        self._parts.setdefault(frame.label, []).append(pixels)
         self._waiting += len(pixels.values)
-        if self._waiting >= _MERGE_AT:
+        if self._waiting >= self._merge_at:
             self._compact()
 
     def as_compared(self, z: Values) -> Values:

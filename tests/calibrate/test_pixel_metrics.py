@@ -147,13 +147,12 @@ def test_rounding_for_want_of_memory_changes_almost_nothing_and_never_exceeds_on
     assert (rough, rough_by_type) == measure([replace(f, z=rounded(f.z)) for f in frames])
 
 
-def test_many_frames_are_merged_on_the_way(monkeypatch):
-    frames = random_frames(0)
-    expected = measure(frames, exact_values=100)
-    monkeypatch.setattr("calibrate.pixel_metrics._MERGE_AT", 150)
-    figures, by_type = measure(frames, exact_values=100)
-    assert figures == pytest.approx(expected[0])
-    assert by_type["a"] == pytest.approx(expected[1]["a"])
+@pytest.mark.parametrize("exact_values", [100, 10**6])
+def test_many_pixels_are_joined_on_the_way(exact_values):
+    figures, by_type = measure(random_frames(0), exact_values=exact_values, merge_at=150)
+    expected, expected_by_type = measure(random_frames(0), exact_values=exact_values)
+    assert figures == pytest.approx(expected)
+    assert by_type["a"] == pytest.approx(expected_by_type["a"])
 
 
 def test_rounding_keeps_the_order_and_one_part_in_thirty_thousand():
