@@ -15,6 +15,7 @@ AgentError
 |  |- CameraError         the camera cannot be opened, or is lost
 |  |- EngineError         the engine cannot be loaded, or failed
 |  |- OutboxError         the outbox cannot be read or written        exit 74
+|  |- StorageError        a disk is full, or fails                    exit 74
 |- PublishError           the broker: the verdict stays in the outbox exit 75
 """
 
@@ -106,6 +107,12 @@ class EngineError(DeviceError):
 
 class OutboxError(DeviceError):
     """The outbox cannot be read or written; nothing may be accepted until it can."""
+
+    exit_code = 74
+
+
+class StorageError(DeviceError):
+    """A disk is full or failed; what was being written is incomplete."""
 
     exit_code = 74
 

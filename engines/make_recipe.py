@@ -7,6 +7,7 @@ import io
 import json
 import platform
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,11 +23,12 @@ import numpy.typing as npt
 
 from engines.box_choice import BoxChoice, choose_box
 from engines.corruptions import Corruptor
-from engines.dataset import GoodImages, Rectangle, Resize, cache_samples, survey
+from engines.dataset import GoodImages, Rectangle, Resize
 from engines.error_maps import make_error_maps
 from engines.errors import UsageError
 from engines.export import Parts, export_parts, join
 from engines.files import replace_file, sync_directory
+from engines.frame_cache import cache_samples
 from engines.golden_frames import write_golden
 from engines.quantize import quantize_core
 from engines.recipe import (
@@ -38,6 +40,7 @@ from engines.recipe import (
 )
 from engines.reduction import Geometry, check_map_shape, plan_geometry
 from engines.structure import check_structure, count_gmac
+from engines.survey import survey
 from engines.training import OBJECTIVE, Schedule, Trained, edges_of, error_maps_of, train
 
 TRAINING_FILE = "training.json"
@@ -87,6 +90,8 @@ def make_recipe(order: Order) -> dict[str, Any]:
     with _folder_that_appears_whole(order.recipe) as folder:
         name = order.name or order.recipe.resolve().name
         images = survey(order.images, resize=order.resize)
+        for remark in images.remarks:
+            print(remark, file=sys.stderr)
         geometry = plan_geometry(images.frame_shape, order.roi_xywh_px, order.map_shape)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".cache-") as cache:
             trained_frames = cache_samples(images, images.of("trained"), geometry, Path(cache) / "trained")
@@ -129,6 +134,7 @@ def _figures(images: GoodImages, trained: Trained, box: BoxChoice, gmac: float) 
     counts = {use: len(images.of(use)) for use in ("trained", "tuning", "set_aside")}
     return {
         "images": counts,
+        "skipped": images.skipped,
         "steps": trained.steps,
         "minutes": round(trained.seconds / 60, 2),
         "bf16": trained.bf16,

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 from engines.errors import DatasetError
+from engines.wording import listed
 
 GROUPS_FILE = "groups.csv"
 TUNING_SHARE = 0.1
 FEWEST_ASIDE = 50
 # With fewer frames the set-aside ones alone are near half of all.
 _ENOUGH_FOR_HALF = 125
-_NAMED = 5
 
 Use = Literal["trained", "tuning", "set_aside"]
 
@@ -134,18 +134,13 @@ def _least_trained(good: int) -> int:
 
 
 def _check_names(path: Path, *, named: set[str], images: set[str]) -> None:
-    if unknown := sorted(named - images, key=str):
+    if unknown := sorted(map(str, named - images)):
         raise DatasetError(
-            f"{path} names {len(unknown)} files that are no images of its folder: {_shown(unknown)}.",
+            f"{path} names {len(unknown)} files that are no images of its folder: {listed(unknown)}.",
             fix="Correct these names, or remove their lines.",
         )
     if missing := sorted(images - named):
         raise DatasetError(
-            f"{path} lacks {len(missing)} images of its folder: {_shown(missing)}.",
+            f"{path} lacks {len(missing)} images of its folder: {listed(missing)}.",
             fix="Add a line with the group of each; one that stands alone gets a group of its own.",
         )
-
-
-def _shown(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(map(str, names[:_NAMED])) + more

@@ -1,13 +1,21 @@
-"""How large the maps are: what a person asks for in one number, and what is refused."""
+"""How large the maps are, and how a frame is scaled to them."""
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
 from engines.errors import UsageError
-from engines.reduction import SIDE_MULTIPLE, SMALLEST_SIDE_MAP_PX, map_shape_for, plan_geometry
+from engines.reduction import (
+    SIDE_MULTIPLE,
+    SMALLEST_SIDE_MAP_PX,
+    Geometry,
+    map_shape_for,
+    plan_geometry,
+    reduce_frame,
+)
 
 regions = some.tuples(some.integers(64, 4000), some.integers(64, 4000))
 sizes = some.integers(4, 64).map(lambda sixteenths: 16 * sixteenths)
@@ -94,3 +102,44 @@ def test_what_cannot_be_is_refused_with_a_way_out(roi, size, message):
 def test_twice_as_large_is_allowed():
     assert plan_geometry((80, 96, 3), None, (160, 192)).map_shape == (160, 192)
     assert plan_geometry((80, 96, 3), (0, 0, 32, 32), 64).map_shape == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("roi", "maps", "box"),
+    [
+        ((0, 0, 128, 128), (64, 64), 2),
+        ((0, 0, 384, 320), (64, 64), 4),
+        ((0, 0, 400, 400), (256, 256), 1),
+        ((0, 0, 127, 131), (64, 64), 1),
+        ((0, 0, 64, 64), (64, 64), 1),
+        ((0, 0, 48, 48), (64, 64), 1),
+        ((0, 0, 390, 195), (64, 64), 3),
+    ],
+)
+def test_the_box_average_is_the_largest_exact_one(roi, maps, box):
+    assert Geometry((400, 400, 3), roi, maps).box == box
+
+
+def test_the_box_average_is_exact():
+    frame = np.random.default_rng(0).integers(0, 256, (128, 192, 3), np.uint8)
+    geometry = Geometry(frame.shape, (0, 0, 192, 128), (64, 96))
+    slow = np.zeros((64, 96, 3))
+    for row in range(64):
+        for column in range(96):
+            slow[row, column] = frame[2 * row : 2 * row + 2, 2 * column : 2 * column + 2].astype(float).mean((0, 1))
+    np.testing.assert_array_equal(reduce_frame(frame, geometry), slow)
+
+
+@pytest.mark.parametrize(
+    ("roi", "maps"),
+    [
+        ((-1, 0, 64, 64), (64, 64)),
+        ((0, 0, 97, 64), (64, 64)),
+        ((0, 0, 64, 0), (64, 64)),
+        ((0, 0, 64, 64), (64, 72)),
+        ((0, 0, 64, 64), (48, 64)),
+    ],
+)
+def test_an_impossible_geometry_is_refused(roi, maps):
+    with pytest.raises(UsageError):
+        Geometry((80, 96, 3), roi, maps).check()

@@ -1,0 +1,136 @@
+"""Reads a folder of good images once: names what cannot be used, and divides the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engines.command_line import track
+from engines.dataset import GoodImages, Resize, Shape
+from engines.errors import DatasetError, FrameError
+from engines.images import describe_size, list_images, pixel_sha256, read_image
+from engines.parallel import map_ahead
+from engines.sample_split import Sample, read_groups, split
+from engines.training_folder import check_no_masks, check_training_folder, folders_with_images
+from engines.wording import list_lines, listed
+
+FEWEST_IMAGES = 10
+MOST_UNUSABLE = 0.01
+LARGEST_SIDE_PX = 16_384
+_MOST_LINES, _MOST_DUPLICATES = 20, 10
+
+
+@dataclass
+class _Size:
+    example: str
+    count: int = 0
+
+
+def survey(folder: Path, *, resize: Resize) -> GoodImages:
+    """Read every image of a folder once, check them together, and divide them.
+
+    No frame is kept: a file costs its name, its hash and its use.
+
+    Raises:
+        NoInputError: The folder does not exist or holds no image.
+        DatasetError: The folder is no folder of good parts, more than 1 % of the files are unusable, sizes are mixed
+            (all are listed), there are too few, or `groups.csv` does not fit the folder or cannot be divided.
+    """
+    check_training_folder(folder)
+    paths = list_images(folder)
+    check_no_masks(folder, paths)
+    groups = read_groups(folder, [path.name for path in paths])
+    samples: list[Sample] = []
+    sizes: dict[Shape, _Size] = {}
+    faults: list[str] = []
+    for path, seen in track(
+        zip(paths, map_ahead(_inspect, paths), strict=True), label="reading images", total=len(paths)
+    ):
+        if isinstance(seen, FrameError):
+            faults.append(seen.problem)
+            continue
+        digest, shape = seen
+        samples.append(Sample(path=path, sha256=digest, group=groups.get(path.name, digest)))
+        sizes.setdefault(shape, _Size(path.name)).count += 1
+    _check_usable(folder, faults, len(paths))
+    _check_enough(folder, samples)
+    shape = _common_shape(folder, sizes, resize)
+    remarks = _remarks(folder, faults, samples)
+    return GoodImages(tuple(samples), split(samples), shape, resize, skipped=len(faults), remarks=tuple(remarks))
+
+
+def _inspect(path: Path) -> tuple[str, Shape] | FrameError:
+    try:
+        frame = read_image(path)
+    except FrameError as problem:
+        return problem
+    height, width, channels = frame.shape
+    return pixel_sha256(frame), (height, width, channels)
+
+
+def _check_usable(folder: Path, faults: Sequence[str], files: int) -> None:
+    if len(faults) > MOST_UNUSABLE * files:
+        lines = list_lines(faults, most=_MOST_LINES, what="files")
+        raise DatasetError(
+            f"{len(faults)} of {files} images in {folder} cannot be used, more than {MOST_UNUSABLE:.0%}:\n{lines}\n",
+            fix="Remove these files or record them again, then run the command again.",
+        )
+
+
+def _remarks(folder: Path, faults: Sequence[str], samples: Sequence[Sample]) -> Iterator[str]:
+    if faults:
+        lines = list_lines(faults, most=_MOST_LINES, what="files")
+        yield f"{len(faults)} files cannot be used and are skipped:\n{lines}"
+    first: dict[str, str] = {}
+    same = [
+        f"{sample.path.name} shows the pixels of {name}"
+        for sample in samples
+        if (name := first.setdefault(sample.sha256, sample.path.name)) != sample.path.name
+    ]
+    if same:
+        lines = list_lines(same, most=_MOST_DUPLICATES, what="duplicates")
+        yield f"{len(same)} files are duplicates; each picture is used once:\n{lines}"
+    if subfolders := folders_with_images(folder):
+        yield f"the images in the folders within {folder} are not used: {listed(subfolders)}"
+
+
+def _common_shape(folder: Path, sizes: Mapping[Shape, _Size], resize: Resize) -> Shape:
+    channels = {shape[2] for shape in sizes}
+    if len(sizes) == 1 or (resize != "none" and len(channels) == 1):
+        height, width = (_median({shape: size.count for shape, size in sizes.items()}, axis) for axis in (0, 1))
+        return _check_not_too_large(folder, (height, width, channels.pop()))
+    lines = [
+        f"{describe_size(shape)}: {size.count} image{'s' * (size.count > 1)}, such as {size.example}"
+        for shape, size in sorted(sizes.items(), key=lambda item: -item[1].count)
+    ]
+    fix = "Keep one size, or give --resize letterbox (keeps the aspect) or --resize stretch."
+    if len(channels) > 1:
+        fix = "Keep images of one number of channels; --resize changes sizes only."
+    shown = list_lines(lines, most=_MOST_LINES, what="sizes")
+    raise DatasetError(f"{folder} mixes {len(sizes)} sizes:\n{shown}\n", fix=fix)
+
+
+def _median(counts: Mapping[Shape, int], axis: int) -> int:
+    return int(np.median(np.repeat([shape[axis] for shape in counts], list(counts.values()))))
+
+
+def _check_not_too_large(folder: Path, shape: Shape) -> Shape:
+    if max(shape[:2]) > LARGEST_SIDE_PX:
+        raise DatasetError(
+            f"the images in {folder} are {describe_size(shape)}; a frame has at most {LARGEST_SIDE_PX} pixels a side.",
+            fix="Record a smaller region.",
+        )
+    return shape
+
+
+def _check_enough(folder: Path, samples: Sequence[Sample]) -> None:
+    different = len({sample.sha256 for sample in samples})
+    if different < FEWEST_IMAGES:
+        same = "" if different == len(samples) else f" ({len(samples)} files, but only {different} different pictures)"
+        raise DatasetError(
+            f"{folder} holds {different} good images{same}; at least {FEWEST_IMAGES} are needed.",
+            fix="Record more good parts: 100 and more make a useful recipe.",
+        )
