@@ -81,8 +81,9 @@ class GoodCounts:
     def add(self, good: Values) -> None:
         """Count pixels, (m,) float32; not kept."""
         ordered = np.sort(good)
-        places = np.searchsorted(self._values, ordered, side="left")
-        places += np.searchsorted(self._values, ordered, side="right")
+        places = np.searchsorted(self._values, ordered)
+        is_on_value = self._values[np.minimum(places, len(self._values) - 1)] == ordered
+        places = 2 * places + is_on_value
         starts = np.flatnonzero(np.diff(places, prepend=-1))
         self.counts[places[starts]] += np.diff(starts, append=len(places))
 
