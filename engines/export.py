@@ -6,6 +6,7 @@ torch's exporter prints and warns about its own internals; both are silenced her
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import warnings
@@ -17,8 +18,9 @@ import torch
 from onnx import compose
 from torch import Tensor, nn
 
+from engines.core_inputs import CORE_INPUTS
+from engines.forward import Core
 from engines.graph import Front, Tail
-from engines.network import Autoencoder
 from engines.reduction import Geometry
 from engines.structure import CORE_INPUT, RECONSTRUCTION
 
@@ -35,28 +37,27 @@ class Parts:
     tail: onnx.ModelProto
 
 
-def export_parts(geometry: Geometry, network: Autoencoder, errors: list[str], *, box: int) -> Parts:
+def export_parts(geometry: Geometry, core: Core, errors: list[str], *, box: int) -> Parts:
     """Export the graph of a trained network, in float32 with constant weights and static shapes.
 
     Args:
         geometry: Frame, ROI and map size.
-        network: The core, in evaluation mode.
+        core: The network, in evaluation mode, and what it sees.
         errors: Names of the error maps.
         box: Side of the smoothing box in map pixels.
     """
     height, width = geometry.map_shape
     frame = torch.zeros((1, *geometry.frame_shape), dtype=torch.uint8)
     picture = torch.zeros(1, geometry.channels, height, width)
-    edges = torch.zeros(1, 1, height, width)
-    plain = Autoencoder(geometry.channels, width=network.last.in_channels)
-    plain.load_state_dict(network.state_dict())
+    seen = torch.zeros(1, CORE_INPUTS[core.core_input].planes(geometry.channels), height, width)
+    plain = copy.deepcopy(core.network).to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     tail = Tail(errors, geometry.channels, box=box)
-    front = _export(Front(geometry), (frame,), ["frame"], ["picture", "edges"])
-    core = _export(plain, (edges,), ["edges"], ["reconstruction"])
+    front = _export(Front(geometry, core.core_input), (frame,), ["frame"], ["picture", "seen"])
+    rebuilt = _export(plain, (seen,), ["seen"], ["reconstruction"])
     # Two tensors: one passed twice becomes one input.
     maps = _export(tail, (picture, picture.clone()), ["picture", "reconstruction"], ["maps"])
     return Parts(
-        *(compose.add_prefix(part, f"{name}/") for part, name in ((front, "front"), (core, "core"), (maps, "tail")))
+        *(compose.add_prefix(part, f"{name}/") for part, name in ((front, "front"), (rebuilt, "core"), (maps, "tail")))
     )
 
 
@@ -73,7 +74,7 @@ def join(parts: Parts, *, core: onnx.ModelProto | None = None) -> onnx.ModelProt
     joined = compose.merge_models(
         _alike(parts.front, core or parts.core),
         core or parts.core,
-        io_map=[("front/edges", CORE_INPUT)],
+        io_map=[("front/seen", CORE_INPUT)],
         outputs=["front/picture", RECONSTRUCTION],
     )
     io_map = [("front/picture", "tail/picture"), (RECONSTRUCTION, "tail/reconstruction")]

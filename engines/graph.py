@@ -1,4 +1,4 @@
-"""The engine's graph in torch: front (uint8 frame to picture and edges), core, tail (error maps and box).
+"""The engine's graph in torch: front (uint8 frame to the picture and what the core sees of it), core, tail (error maps and box).
 
 In this order the first kernel reads the uint8 frame once, and no full-resolution float tensor outlives it.
 """
@@ -8,21 +8,23 @@ from __future__ import annotations
 from torch import Tensor, cat, nn
 from torch.nn import functional
 
+from engines.box_mean import box_mean
+from engines.core_inputs import CORE_INPUTS
 from engines.error_maps import make_error_maps
-from engines.network import Autoencoder, EdgeFilter, box_mean
+from engines.network import Autoencoder
 from engines.reduction import Geometry
 
 
 class Front(nn.Module):
-    """Cut out the ROI, average, scale to the map's size, and find the edges."""
+    """Cut out the ROI, average, scale to the map's size, and make what the core sees."""
 
-    def __init__(self, geometry: Geometry) -> None:
+    def __init__(self, geometry: Geometry, core_input: str) -> None:
         super().__init__()
         self.geometry = geometry
-        self.edge_filter = EdgeFilter()
+        self.core_input = CORE_INPUTS[core_input].module()
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (1, H, W, C) uint8 to the picture (1, C', h, w) in [0, 1] and its edges (1, 1, h, w) in [0, 1]."""
+        """Map (1, H, W, C) uint8 to the picture (1, C', h, w) in [0, 1] and what the core sees of it."""
         geometry = self.geometry
         x, y, width, height = geometry.roi_xywh_px
         region = frame.float()[:, y : y + height, x : x + width, : geometry.channels]
@@ -33,7 +35,7 @@ class Front(nn.Module):
         if tuple(planes.shape[2:]) != geometry.map_shape:
             planes = functional.interpolate(planes, size=geometry.map_shape, mode="bilinear", align_corners=False)
         picture = planes * (1.0 / 255.0)
-        return picture, self.edge_filter(picture)
+        return picture, self.core_input(picture)
 
 
 class Tail(nn.Module):
@@ -58,6 +60,6 @@ class InspectionGraph(nn.Module):
 
     def forward(self, frame: Tensor) -> Tensor:
         """Map (1, H, W, C) uint8 to the anomaly maps (1, K, h, w) float32."""
-        picture, edges = self.front(frame)
-        maps: Tensor = self.tail(picture, self.core(edges))
+        picture, seen = self.front(frame)
+        maps: Tensor = self.tail(picture, self.core(seen))
         return maps

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from engines.error_maps import Ssim
 
@@ -15,6 +14,15 @@ class ReconstructionLoss(nn.Module):
         super().__init__()
         self.ssim = Ssim()
 
-    def forward(self, reconstruction: Tensor, clean: Tensor) -> Tensor:
-        """Return the scalar loss of (N, C', h, w) float32 pictures in [0, 1]."""
-        return functional.mse_loss(reconstruction, clean) + 1.0 - self.ssim.similarity(clean, reconstruction).mean()
+    def forward(self, reconstruction: Tensor, clean: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Return the scalar loss of (N, C', h, w) float32 pictures in [0, 1].
+
+        Args:
+            reconstruction: What the network made.
+            clean: What was asked for.
+            weight: How much each pixel counts, (N, 1, h, w) >= 0; None counts all the same.
+        """
+        errors = (reconstruction - clean).square() + 1.0 - self.ssim.similarity(clean, reconstruction)
+        if weight is None:
+            return errors.mean()
+        return (errors * weight).sum() / (weight.sum() * errors.shape[1])

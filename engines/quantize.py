@@ -19,23 +19,25 @@ import onnx
 from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from engines.core_inputs import CoreInput
 from engines.errors import EngineError
 from engines.structure import CORE_INPUT, SKIP_OPS, last_convolution, producers
 
 Placement = Literal["tensorrt", "cpu"]
-Edges = npt.NDArray[np.float32]
+Seen = npt.NDArray[np.float32]
 
-# The edges lie in [0, 1] by construction, so their steps need no measurement.
-INPUT_STEP, INPUT_STEP_UNSIGNED = 1.0 / 127.0, 1.0 / 255.0
 _QUANTISED_BY_CPU = ["Conv", "Add", "MaxPool", "Relu", "Resize"]
 
 
-def quantize_core(core: onnx.ModelProto, frames: Iterable[Edges], *, placement: Placement) -> onnx.ModelProto:
+def quantize_core(
+    core: onnx.ModelProto, frames: Iterable[Seen], *, core_input: CoreInput, placement: Placement
+) -> onnx.ModelProto:
     """Quantise the exported core; ranges are the extremes seen (nothing is clipped: the tails carry the anomaly).
 
     Args:
         core: The float32 core with names that begin with `core/`.
-        frames: What the core sees of good and of corrupted frames, each (1, 1, h, w) float32; read one at a time.
+        frames: What the core sees of good and of corrupted frames, each (1, c, h, w) float32; read one at a time.
+        core_input: What it sees: its range is known and not measured.
         placement: `tensorrt`: Q/DQ at the inputs of convolutions, of skips and of nearest Resizes, all int8 with zero
             point 0. `cpu`: between all operators that have an integer kernel in ONNX Runtime.
 
@@ -51,7 +53,7 @@ def quantize_core(core: onnx.ModelProto, frames: Iterable[Edges], *, placement: 
             "per_channel": True,
             "nodes_to_exclude": [last_convolution(core).name],
         }
-        options |= _tensorrt_options() if placement == "tensorrt" else _cpu_options()
+        options |= _tensorrt_options(core_input) if placement == "tensorrt" else _cpu_options(core_input)
         quantize_static(source, result, _Reader(frames), **options)
         model = onnx.load(result)
     if placement == "tensorrt":
@@ -60,11 +62,12 @@ def quantize_core(core: onnx.ModelProto, frames: Iterable[Edges], *, placement: 
     return model
 
 
-def _tensorrt_options() -> dict[str, Any]:
-    step = {
+def _tensorrt_options(core_input: CoreInput) -> dict[str, Any]:
+    step, zero = core_input.step_and_zero("int8")
+    of_input = {
         "quant_type": QuantType.QInt8,
-        "scale": np.array(INPUT_STEP, np.float32),
-        "zero_point": np.array(0, np.int8),
+        "scale": np.array(step, np.float32),
+        "zero_point": np.array(zero, np.int8),
     }
     return {
         "activation_type": QuantType.QInt8,
@@ -74,23 +77,24 @@ def _tensorrt_options() -> dict[str, Any]:
             "WeightSymmetric": True,
             "QuantizeBias": False,
             "OpTypesToExcludeOutputQuantization": ["Conv", "Relu", "Add", "Resize", "MaxPool"],
-            "TensorQuantOverrides": {CORE_INPUT: [step]},
+            "TensorQuantOverrides": {CORE_INPUT: [of_input]},
         },
     }
 
 
-def _cpu_options() -> dict[str, Any]:
-    step = {
+def _cpu_options(core_input: CoreInput) -> dict[str, Any]:
+    step, zero = core_input.step_and_zero("uint8")
+    of_input = {
         "quant_type": QuantType.QUInt8,
-        "scale": np.array(INPUT_STEP_UNSIGNED, np.float32),
-        "zero_point": np.array(0, np.uint8),
+        "scale": np.array(step, np.float32),
+        "zero_point": np.array(zero, np.uint8),
     }
     return {
         "activation_type": QuantType.QUInt8,
         "op_types_to_quantize": _QUANTISED_BY_CPU,
         # 7-bit weights: without VNNI the kernels add pairs of products in 16 bits and would saturate.
         "reduce_range": True,
-        "extra_options": {"WeightSymmetric": True, "TensorQuantOverrides": {CORE_INPUT: [step]}},
+        "extra_options": {"WeightSymmetric": True, "TensorQuantOverrides": {CORE_INPUT: [of_input]}},
     }
 
 
@@ -141,12 +145,12 @@ def _quantiser_of(graph: onnx.GraphProto, tensor: str) -> tuple[str, str]:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, frames: Iterable[Edges]) -> None:
+    def __init__(self, frames: Iterable[Seen]) -> None:
         self._frames = iter(frames)
 
-    def get_next(self) -> dict[str, Edges] | None:
-        edges = next(self._frames, None)
-        return None if edges is None else {CORE_INPUT: edges}
+    def get_next(self) -> dict[str, Seen] | None:
+        seen = next(self._frames, None)
+        return None if seen is None else {CORE_INPUT: seen}
 
 
 @contextmanager

@@ -42,11 +42,16 @@ class MapSize(StrictModel):
 
 
 class Training(StrictModel):
-    """How the network was trained; the same values on the same machine give the same network."""
+    """How the network was trained; the same values on the same machine give the same network.
+
+    `minutes` is what was asked for where the steps follow from it; `steps` alone gives the same network.
+    """
 
     objective: str
+    core_input: str = "edges"
     seed: int
     steps: Positive
+    minutes: float | None = None
     batch: Positive
     width: Positive
 

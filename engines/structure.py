@@ -12,7 +12,7 @@ from engines.errors import RecipeError
 
 NEWEST_OPSET, NEWEST_IR = 18, 10
 # Names inside the joined model.
-CORE_INPUT, RECONSTRUCTION = "core/edges", "core/reconstruction"
+CORE_INPUT, RECONSTRUCTION = "core/seen", "core/reconstruction"
 # Between a convolution and the Resize above it.
 SKIP_OPS = frozenset({"Relu", "Conv", "DequantizeLinear", "QuantizeLinear", "Resize", "Add"})
 # At the frame's full resolution, these move or convert values inside the first kernel; others would compute there.

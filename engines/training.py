@@ -1,175 +1,136 @@
-"""The training loop: pairs of corrupted and clean frames in, a network that takes corruption away out."""
+"""The training loop: from good frames to a network that rebuilds what is normal, with checkpoints on the way."""
 
 from __future__ import annotations
 
 import math
-import os
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
+from engines.checkpoint import Checkpoint, State
 from engines.corruptions import Corruptor
-from engines.error_maps import make_error_maps
+from engines.device import Device, choose_device, set_threads
+from engines.errors import EngineError
+from engines.forward import Core
 from engines.images import Frame
-from engines.losses import ReconstructionLoss
-from engines.network import Autoencoder, EdgeFilter
-from engines.runtime import Maps
+from engines.objective import Pair
+from engines.pairs_ahead import made_ahead
+from engines.schedule import Course, Schedule, learning_rate
+from engines.trainer import Trainer
 
-OBJECTIVE = "mse+ssim"
-TIMED_STEPS = 20
-_LEARNING_RATE = 1e-3
-_WEIGHT_DECAY = 1e-4
-_BATCH_OF_INFERENCE = 4
-_PIXELS_WORTH_THREADS = 8 * 128 * 128
+_SHOWN_LOSSES = 20
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How long and how to train.
+class TrainingLog(Protocol):
+    """Somebody who wants to know of every step."""
 
-    Attributes:
-        steps: Number of steps; None where `minutes` decides.
-        minutes: Time to train; the first 20 steps are timed and fix the number of steps.
-        batch: Pairs a step.
-        seed: Fixes the first weights and every batch.
-        width: Channels of the first level.
-    """
-
-    steps: int | None
-    minutes: float | None
-    batch: int
-    seed: int
-    width: int
+    def add(self, step: int, *, loss: float, rate: float, pair: Pair, reconstruction: Tensor) -> None:
+        """Take note of a step; the tensors are read only and not kept."""
 
 
 @dataclass
 class Trained:
-    """A network and how it came to be. `losses` holds the mean loss of each tenth of the steps, or fewer."""
+    """A network and how it came to be.
 
-    network: Autoencoder
+    Attributes:
+        core: The network in evaluation mode, in float32 on the CPU.
+        steps: Number of steps.
+        seconds: Time they took, interruptions left out.
+        device: Where they ran.
+        continued_at: Step at which an interrupted training was taken up; 0 where it was not.
+        losses: Mean loss of each tenth of the steps, or fewer.
+    """
+
+    core: Core
     steps: int
     seconds: float
-    bf16: bool
+    device: Device
+    continued_at: int = 0
     losses: list[float] = field(default_factory=list)
 
 
-def train(pictures: Frame, schedule: Schedule, *, rotates: bool) -> Trained:
+def train(
+    pictures: Frame,
+    schedule: Schedule,
+    *,
+    rotates: bool,
+    checkpoint: Checkpoint | None = None,
+    interrupted: State | None = None,
+    log: TrainingLog | None = None,
+) -> Trained:
     """Train a network on good frames.
 
     Args:
         pictures: Good frames at map size, (n, h, w, C') uint8; may be memory-mapped; read only.
         schedule: How long and how.
         rotates: The part lies at any angle.
+        checkpoint: Is saved every minute and at the end.
+        interrupted: What such a checkpoint held: continue there.
+        log: Is told of every step.
 
-    Returns:
-        The network in evaluation mode, in float32.
+    Raises:
+        EngineError: The device does not exist, or the loss is not a number any more.
     """
-    torch.manual_seed(schedule.seed)
-    torch.set_num_threads(_threads(pictures.shape[1] * pictures.shape[2] * schedule.batch))
-    network = Autoencoder(pictures.shape[3], width=schedule.width)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    loop = _Loop(network, Corruptor(pictures, rotates=rotates), schedule)
-    started = time.monotonic()
-    losses: list[float] = []
-    steps = schedule.steps or TIMED_STEPS
-    timed = schedule.minutes is not None
-    with _progress() as progress:
-        task = progress.add_task("training", total=None if timed else steps, loss=math.nan, rate=0.0)
-        step = 0
-        while step < steps:
-            losses.append(loop.step(step, steps, timing=timed))
-            step += 1
-            if timed and step == TIMED_STEPS:
-                steps, timed = _steps_within(schedule.minutes or 0.0, time.monotonic() - started), False
-            rate = step / (time.monotonic() - started)
-            shown = float(np.mean(losses[-20:]))
-            progress.update(task, completed=step, total=None if timed else steps, loss=shown, rate=rate)
-    tenths = [float(np.mean(part)) for part in np.array_split(losses, min(10, len(losses)))]
-    return Trained(network.eval(), steps, time.monotonic() - started, loop.bf16, tenths)
+    device = choose_device(schedule.device)
+    set_threads(pictures.shape[1] * pictures.shape[2] * schedule.batch)
+    trainer = Trainer(pictures.shape[3], schedule, device)
+    course = Course(schedule)
+    if interrupted is not None:
+        _resume(trainer, course, interrupted)
+    continued_at = course.step
+    corruptor = Corruptor(pictures, rotates=rotates)
+
+    def make_pair(step: int) -> Pair:
+        return trainer.objective.pair(corruptor, (schedule.seed, step), schedule.batch)
+
+    with _shown(course) as show, made_ahead(make_pair) as take_pair:
+        while not course.finished:
+            step, pair = course.step, take_pair(course.step)
+            rate = learning_rate(step, course.steps)
+            done = trainer.step(pair, step, rate)
+            _check_loss(done.loss, step)
+            course.add(done.loss)
+            show()
+            if log is not None:
+                log.add(step, loss=done.loss, rate=rate, pair=pair, reconstruction=done.reconstruction)
+            if checkpoint is not None and course.steps is not None and (checkpoint.due or course.finished):
+                checkpoint.save(_state(trainer, course))
+    core = Core(trainer.network.cpu().eval(), trainer.objective.core_input)
+    tenths = [float(np.mean(part)) for part in np.array_split(course.losses, min(10, course.step))]
+    return Trained(core, course.step, course.seconds, device, continued_at, tenths)
 
 
-def supports_bf16() -> bool:
-    """Tell whether this processor multiplies bfloat16 natively (AVX512-BF16 or AMX); elsewhere it is slower."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+def _state(trainer: Trainer, course: Course) -> State:
+    return {
+        "trainer": trainer.state(),
+        "steps": course.steps,
+        "losses": list(course.losses),
+        "seconds": course.seconds,
+    }
 
 
-def as_pictures(frames: Frame) -> Tensor:
-    """Turn (n, h, w, C') uint8 into (n, C', h, w) float32 in [0, 1], newly allocated."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float().mul_(1.0 / 255.0)
+def _resume(trainer: Trainer, course: Course, state: State) -> None:
+    trainer.restore(state["trainer"])
+    course.resume(steps=state["steps"], losses=state["losses"], seconds=state["seconds"])
+    Console(stderr=True).print(f"continuing at step {course.step:,} of {course.steps:,}", highlight=False)
 
 
-@torch.no_grad()
-def edges_of(frames: Frame) -> npt.NDArray[np.float32]:
-    """Return what the core sees of frames at map size: (n, h, w, C') uint8 to (n, 1, h, w) float32 in [0, 1]."""
-    edges: npt.NDArray[np.float32] = EdgeFilter()(as_pictures(frames)).numpy()
-    return edges
-
-
-@torch.no_grad()
-def error_maps_of(network: Autoencoder, errors: list[str], frames: Frame) -> Iterator[Maps]:
-    """Yield the error maps before the box, (K, h, w) float32, of frames at map size, (n, h, w, C') uint8, in order."""
-    edge_filter, modules = EdgeFilter(), make_error_maps(errors, frames.shape[3])
-    for start in range(0, len(frames), _BATCH_OF_INFERENCE):
-        pictures = as_pictures(frames[start : start + _BATCH_OF_INFERENCE])
-        reconstructions = network(edge_filter(pictures))
-        yield from torch.cat([error(pictures, reconstructions) for error in modules], dim=1).numpy()
-
-
-class _Loop:
-    def __init__(self, network: Autoencoder, corruptor: Corruptor, schedule: Schedule) -> None:
-        self.network, self.corruptor, self.schedule = network, corruptor, schedule
-        self.bf16 = supports_bf16()
-        self.edge_filter, self.loss = EdgeFilter(), ReconstructionLoss()
-        self.optimiser = torch.optim.AdamW(network.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
-        network.train()
-
-    def step(self, step: int, steps: int, *, timing: bool) -> float:
-        rate = _LEARNING_RATE * (_warm_up(step) if timing else _warm_up(step) * _decay(step, steps))
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        corrupted, clean = self.corruptor.batch((self.schedule.seed, step), self.schedule.batch)
-        edges = self.edge_filter(as_pictures(corrupted))
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
-            reconstruction = self.network(edges.contiguous(memory_format=torch.channels_last))
-        loss: Tensor = self.loss(reconstruction.float(), as_pictures(clean))
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimiser.step()
-        return loss.item()
-
-
-def _threads(pixels: int) -> int:
-    # Threads wait for each other at every operator: with small maps on a busy machine, two are four times slower.
-    return os.cpu_count() or 1 if pixels >= _PIXELS_WORTH_THREADS else 1
-
-
-def _warm_up(step: int) -> float:
-    return min(1.0, (step + 1) / TIMED_STEPS)
-
-
-def _decay(step: int, steps: int) -> float:
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps))
-
-
-def _steps_within(minutes: float, seconds_timed: float) -> int:
-    return max(TIMED_STEPS, int(minutes * 60 * TIMED_STEPS / seconds_timed))
+def _check_loss(loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        raise EngineError(
+            f"the loss became {loss} at step {step}.", fix="Train with another --seed, or with --device cpu."
+        )
 
 
 @contextmanager
-def _progress() -> Iterator[Progress]:
+def _shown(course: Course) -> Iterator[Callable[[], None]]:
+    """Show progress on stderr; gives the function to call after every step."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -178,5 +139,13 @@ def _progress() -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
+    first_step, first_s = course.step, course.seconds
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield progress
+        task = progress.add_task("training", total=course.steps, completed=first_step, loss=math.nan, rate=0.0)
+
+        def show() -> None:
+            rate = (course.step - first_step) / (course.seconds - first_s)
+            loss = float(np.mean(course.losses[-_SHOWN_LOSSES:]))
+            progress.update(task, completed=course.step, total=course.steps, loss=loss, rate=rate)
+
+        yield show

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from engines.command_line import write_json
 from engines.errors import EngineError, UsageError
+from engines.objectives import DEFAULT_OBJECTIVE, objective_names
 
 HELP = "train a recipe on a folder of good images"
 DEFAULT_STEPS = 1500
@@ -31,6 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--width", type=int, default=32, metavar="N", help="channels of the first level, multiple of 16"
     )
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="images a step")
+    parser.add_argument(
+        "--objective",
+        choices=objective_names(),
+        default=DEFAULT_OBJECTIVE,
+        help=f"by which task the network learns what is normal; {DEFAULT_OBJECTIVE} where not given",
+    )
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto takes CUDA where there is such a device"
+    )
     parser.add_argument("--errors", default="l2,msgms", metavar="NAMES", help="one to three of l2, ssim, msgms")
     parser.add_argument(
         "--roi", metavar="X,Y,W,H", help="inspected region in camera pixels; the whole frame if not given"
@@ -47,15 +57,24 @@ def run(arguments: argparse.Namespace) -> int:
     map_shape, roi, name = _map_shape(arguments.size), _roi(arguments.roi), _name(arguments.name, arguments.recipe)
     _check_numbers(arguments)
     try:
-        from engines.make_recipe import Order, make_recipe
-        from engines.training import Schedule
+        from engines.make_recipe import make_recipe
+        from engines.order import Order
+        from engines.schedule import Schedule
     except ModuleNotFoundError as problem:
         raise EngineError(
             f"training needs {problem.name}, which is not installed.",
             fix='Install it with `pip install "edge-agent[train]"`.',
         ) from problem
     steps = DEFAULT_STEPS if arguments.steps is None and arguments.minutes is None else arguments.steps
-    schedule = Schedule(steps, arguments.minutes, arguments.batch, arguments.seed, arguments.width)
+    schedule = Schedule(
+        steps,
+        arguments.minutes,
+        arguments.batch,
+        arguments.seed,
+        arguments.width,
+        objective=arguments.objective,
+        device=arguments.device,
+    )
     order = Order(
         images=arguments.images,
         recipe=arguments.recipe,

@@ -5,11 +5,13 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from engines.core_inputs import EdgeFilter
 from engines.debug_graph import with_reconstruction
 from engines.errors import RecipeError
 from engines.export import INPUT, OUTPUT, _export, export_parts, join
+from engines.forward import Core
 from engines.graph import Front, InspectionGraph, Tail
-from engines.network import Autoencoder, EdgeFilter
+from engines.network import Autoencoder
 from engines.recipe import MODEL_FILES, load_recipe
 from engines.reduction import Geometry, reduce_frame
 from engines.structure import check_structure, count_gmac
@@ -50,8 +52,8 @@ def pooled():
     geometry = CASES["pooled"]
     net = network(geometry.channels)
     errors = ["l2", "msgms", "ssim"]
-    graph = InspectionGraph(Front(geometry), net, Tail(errors, geometry.channels, box=5)).eval()
-    return join(export_parts(geometry, net, errors, box=5)), graph, geometry
+    graph = InspectionGraph(Front(geometry, "edges"), net, Tail(errors, geometry.channels, box=5)).eval()
+    return join(export_parts(geometry, Core(net, "edges"), errors, box=5)), graph, geometry
 
 
 def test_the_exported_graph_gives_what_torch_gives(pooled):
@@ -70,7 +72,7 @@ def test_the_exported_graph_gives_what_torch_gives(pooled):
 def test_the_front_and_its_cpu_twin_agree(name):
     geometry = CASES[name]
     frame = smooth_frame(geometry.frame_shape)
-    front = Front(geometry)
+    front = Front(geometry, "edges")
     with torch.no_grad():
         expected, edges = front(torch.from_numpy(frame)[None])
     session = ort.InferenceSession(export(front, [torch.from_numpy(frame)[None]], ["frame"], ["picture", "edges"]))
@@ -85,7 +87,7 @@ def test_the_fourth_channel_changes_nothing():
     frame = smooth_frame(geometry.frame_shape)
     other = frame.copy()
     other[..., 3] = 255 - other[..., 3]
-    front = Front(geometry)
+    front = Front(geometry, "edges")
     with torch.no_grad():
         assert torch.equal(front(torch.from_numpy(frame)[None])[0], front(torch.from_numpy(other)[None])[0])
 
@@ -132,7 +134,7 @@ def break_offset(model):
 
 
 def break_input(model):
-    first(model, "Conv").input[0] = "front/edges"
+    first(model, "Conv").input[0] = "front/seen"
 
 
 def break_weight(model):

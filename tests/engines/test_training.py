@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from engines.box_choice import BOXES, choose_box
+from engines.forward import error_maps_of
 from engines.images import read_image
 from engines.losses import ReconstructionLoss
-from engines.training import TIMED_STEPS, Schedule, error_maps_of, train
+from engines.schedule import TIMED_STEPS, Schedule
+from engines.training import train
 
 
 @pytest.fixture(scope="module")
@@ -23,8 +25,8 @@ def test_the_same_seed_gives_the_same_network(pictures):
     first, again, other = (train(pictures, schedule(seed=seed), rotates=False) for seed in (1, 1, 2))
     assert first.losses == again.losses
     assert first.losses != other.losses
-    for name, value in first.network.state_dict().items():
-        assert torch.equal(value, again.network.state_dict()[name]), name
+    for name, value in first.core.network.state_dict().items():
+        assert torch.equal(value, again.core.network.state_dict()[name]), name
 
 
 def test_it_learns(pictures):
@@ -34,14 +36,14 @@ def test_it_learns(pictures):
 
 def test_grey_parts(pictures):
     trained = train(pictures[..., :1], schedule(steps=2), rotates=False)
-    (maps, *_) = error_maps_of(trained.network, ["l2", "msgms"], pictures[..., :1])
+    (maps, *_) = error_maps_of(trained.core, ["l2", "msgms"], pictures[..., :1])
     assert maps.shape == (2, 64, 64)
 
 
 def test_minutes_fix_the_number_of_steps(pictures):
     trained = train(pictures, schedule(steps=None, minutes=0.05), rotates=False)
     assert trained.steps >= TIMED_STEPS
-    assert trained.network.training is False
+    assert trained.core.network.training is False
 
 
 def test_the_loss_of_a_perfect_reconstruction_is_zero():

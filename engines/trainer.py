@@ -1,0 +1,105 @@
+"""One step of training: a pair in, weights changed. Its whole state can be saved and taken up again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engines.core_inputs import CORE_INPUTS
+from engines.device import Device
+from engines.forward import as_pictures
+from engines.network import Autoencoder
+from engines.objective import Batch, Objective, Pair
+from engines.objectives import objective_named
+from engines.schedule import LEARNING_RATE, Schedule
+
+_WEIGHT_DECAY = 1e-4
+
+
+@dataclass(frozen=True)
+class Step:
+    """What came of a step: the loss, and the reconstruction of what was shown, (n, C', h, w) on the device."""
+
+    loss: float
+    reconstruction: Tensor
+
+
+class Trainer:
+    """Network, objective and optimiser.
+
+    Args:
+        channels: Channels of the pictures.
+        schedule: Gives width, seed and objective.
+        device: Where it runs.
+    """
+
+    def __init__(self, channels: int, schedule: Schedule, device: Device) -> None:
+        torch.manual_seed(schedule.seed)
+        kind = objective_named(schedule.objective)
+        core_input = CORE_INPUTS[kind.core_input]
+        network = Autoencoder(
+            channels, width=schedule.width, inputs=core_input.planes(channels), skips=kind.skips
+        ).train()
+        self.network = network.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective: Objective = kind(channels, schedule.width).to(device.name)
+        self._core_input = core_input.module()
+        parameters = [*network.parameters(), *self.objective.shared_parameters()]
+        self._optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+        self._scaler = torch.amp.GradScaler(device.name, enabled=device.narrow is torch.float16)
+        self._device, self._seed = device, schedule.seed
+
+    def step(self, pair: Pair, step: int, rate: float) -> Step:
+        """Learn from one pair.
+
+        Args:
+            pair: Made by the objective.
+            step: Number of the step; with the schedule's seed it fixes every chance.
+            rate: Learning rate.
+        """
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        batch = self._batch(pair, step)
+        narrow = self._device.narrow
+        with torch.autocast(self._device.name, narrow, enabled=narrow is not None):
+            answer = self.objective.answer(self.network, batch)
+        loss = self.objective.loss(answer, batch)
+        self._optimiser.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        self.objective.learn(answer, batch)
+        return Step(loss.item(), answer.reconstruction.detach())
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the next step depends on."""
+        return {
+            "network": self.network.state_dict(),
+            "objective": self.objective.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a state that `state` returned.
+
+        Raises:
+            RuntimeError: It belongs to another network.
+            KeyError: It is not such a state.
+        """
+        self.network.load_state_dict(state["network"])
+        self.objective.load_state_dict(state["objective"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._scaler.load_state_dict(state["scaler"])
+
+    def _batch(self, pair: Pair, step: int) -> Batch:
+        device = self._device.name
+        target = as_pictures(pair.target, device)
+        shown = target if pair.shown is pair.target else as_pictures(pair.shown, device)
+        hidden = None if pair.hidden is None else torch.from_numpy(pair.hidden).to(device).unsqueeze(1).float()
+        (seed,) = np.random.SeedSequence((self._seed, step)).generate_state(1)
+        seen = self._core_input(shown).contiguous(memory_format=torch.channels_last)
+        return Batch(seen, target, hidden, int(seed))
