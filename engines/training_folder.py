@@ -42,7 +42,7 @@ def check_no_masks(folder: Path, images: Sequence[Path]) -> None:
         DatasetError: For an image NAME there is a NAME_mask, too: it shows where NAME is defective.
     """
     names = {path.stem for path in images}
-    masks = [path.name for path in images if path.stem.removesuffix("_mask") in names - {path.stem}]
+    masks = [path.name for path in images if path.stem.endswith("_mask") and path.stem.removesuffix("_mask") in names]
     if masks:
         raise DatasetError(
             f"{folder} holds {len(masks)} masks of defects among its images: {listed(masks)}.",
