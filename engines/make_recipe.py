@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.box_choice import choose_box
-from engines.checkpoint import Checkpoint
+from engines.checkpoint import PERIOD_S, Checkpoint
 from engines.core_inputs import CORE_INPUTS
 from engines.corruptions import Corruptor
 from engines.device import choose_device
@@ -42,10 +42,14 @@ _QUANTISATION_FRAMES = 32
 _PACKAGES = ("edge-agent", "torch", "onnx", "onnxruntime", "numpy")
 
 
-def make_recipe(order: Order) -> dict[str, Any]:
+def make_recipe(order: Order, *, checkpoint_period_s: float = PERIOD_S) -> dict[str, Any]:
     """Train, export, quantise, and write the recipe; its folder appears whole, or not at all.
 
     A training that was interrupted is continued.
+
+    Args:
+        order: What to make of which images.
+        checkpoint_period_s: Time between two checkpoints.
 
     Returns:
         The figures that `training.json` holds.
@@ -64,7 +68,8 @@ def make_recipe(order: Order) -> dict[str, Any]:
             print(remark, file=sys.stderr)
         geometry = plan_geometry(images.frame_shape, order.roi_xywh_px, order.map_shape)
         objective.check(geometry.channels)
-        checkpoint = Checkpoint(workshop.checkpoint, training_facts(order, images, geometry, device))
+        facts = training_facts(order, images, geometry, device)
+        checkpoint = Checkpoint(workshop.checkpoint, facts, period_s=checkpoint_period_s)
         interrupted = checkpoint.load()
         trained_frames = cache_samples(images, images.of("trained"), geometry, workshop.cache / "trained")
         tuning_frames = cache_samples(images, images.of("tuning"), geometry, workshop.cache / "tuning")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,16 +50,20 @@ def open_workshop(target: Path) -> Iterator[Workshop]:
     folder.mkdir(parents=True, exist_ok=True)
     with _alone_in(folder, target):
         try:
+            for half_written in folder.glob(f".{workshop.checkpoint.name}.*"):
+                half_written.unlink()
             for place in (workshop.recipe, workshop.cache):
                 shutil.rmtree(place, ignore_errors=True)
                 place.mkdir()
             yield workshop
             workshop.recipe.replace(target)
-        except BaseException:
+        except BaseException as problem:
             for place in (workshop.recipe, workshop.cache):
                 shutil.rmtree(place, ignore_errors=True)
             if not workshop.checkpoint.exists():
                 shutil.rmtree(folder, ignore_errors=True)
+            elif not isinstance(problem, UsageError):
+                print(f"What was trained is kept in {folder}: the same command continues there.", file=sys.stderr)
             raise
         shutil.rmtree(folder, ignore_errors=True)
         sync_directory(target.parent)

@@ -15,7 +15,10 @@ GOOD_FRAMES = 40
 collect_ignore = (
     []
     if importlib.util.find_spec("torch")
-    else [f"engines/test_{name}.py" for name in ("error_maps", "graph", "objectives", "recipe_files", "training")]
+    else [
+        f"engines/test_{name}.py"
+        for name in ("core_inputs", "error_maps", "graph", "interruption", "objectives", "recipe_files", "training")
+    ]
 )
 
 
