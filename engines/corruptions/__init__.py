@@ -13,7 +13,7 @@ from engines.corruptions.kinds import KINDS
 from engines.corruptions.masks import Random
 from engines.images import Frame
 
-CLEAN_SHARE = 0.5
+CLEAN_SHARE = 0.3
 
 
 class Corruptor:
@@ -31,7 +31,7 @@ class Corruptor:
         self._shares = [kind.share for kind in self._kinds]
 
     def batch(self, seed: tuple[int, ...], count: int) -> tuple[Frame, Frame]:
-        """Return corrupted and clean frames, each (count, h, w, C') uint8; half of them on average are equal.
+        """Return corrupted and clean frames, each (count, h, w, C') uint8; three of ten on average are equal.
 
         Args:
             seed: The same numbers give the same batch.

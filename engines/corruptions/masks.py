@@ -11,14 +11,19 @@ Mask = npt.NDArray[np.float32]
 Rectangle = tuple[int, int, int, int]
 
 
-def noise_islands(random: Random, shape: tuple[int, ...]) -> Mask:
-    """Return Perlin-like islands: smooth noise of 2^0 to 2^5 cells a side, cut at a level."""
-    cells = 2 ** random.integers(0, 6, 2)
-    lattice = random.standard_normal((cells[0] + 3, cells[1] + 3)).astype(np.float32)
-    # One cell more at each side, so that the islands do not line up with the frame's border.
+def smooth_noise(random: Random, shape: tuple[int, ...], down: int, across: int) -> Mask:
+    """Return Perlin-like noise of about so many cells a side; not only 0 and 1, but about normal."""
+    lattice = random.standard_normal((down + 3, across + 3)).astype(np.float32)
+    # One cell more at each side, so that the cells do not line up with the frame's border.
     noise = cv2.resize(lattice, (shape[1] * 3 // 2, shape[0] * 3 // 2), interpolation=cv2.INTER_CUBIC)
     top, left = random.integers(shape[0] // 2), random.integers(shape[1] // 2)
-    noise = noise[top : top + shape[0], left : left + shape[1]]
+    return np.asarray(noise[top : top + shape[0], left : left + shape[1]], np.float32)
+
+
+def noise_islands(random: Random, shape: tuple[int, ...]) -> Mask:
+    """Return Perlin-like islands: smooth noise of 2^0 to 2^5 cells a side, cut at a level."""
+    down, across = (2 ** random.integers(0, 6, 2)).tolist()
+    noise = smooth_noise(random, shape, down, across)
     level = float(noise.mean() + random.uniform(0.7, 1.8) * noise.std())
     return (noise > level).astype(np.float32)
 
@@ -53,6 +58,22 @@ def bent_line(random: Random, shape: tuple[int, ...]) -> Mask:
     cv2.polylines(
         mask, [np.rint(line).astype(np.int32)], isClosed=False, color=1, thickness=thick, lineType=cv2.LINE_AA
     )
+    return mask
+
+
+def rough_curve(random: Random, shape: tuple[int, ...]) -> Mask:
+    """Return a line of one to three pixels along a quadratic Bezier curve, more or less shaky."""
+    height, width = shape
+    along = np.linspace(0, 1, 24)[:, np.newaxis]
+    reach, angle = random.uniform(0.05, 0.7) * min(height, width), random.uniform(0, 2 * np.pi)
+    start = random.uniform(0, (width, height))
+    way = reach * np.array([np.cos(angle), np.sin(angle)])
+    middle = start + way / 2 + random.normal(0, 0.2, 2) * reach
+    points = (1 - along) ** 2 * start + 2 * along * (1 - along) * middle + along**2 * (start + way)
+    points += random.normal(0, random.choice([0, 0.6, 1.5]), points.shape)
+    mask = np.zeros((height, width), np.float32)
+    thick = int(random.choice([1, 1, 1, 2, 3]))
+    cv2.polylines(mask, [np.rint(points * 16).astype(np.int32)], False, 1.0, thick, cv2.LINE_AA, 4)  # noqa: FBT003
     return mask
 
 

@@ -16,13 +16,13 @@ def pictures(good_frames_folder):
 
 @pytest.mark.parametrize("rotates", [False, True])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_about_half_of_a_batch_stays_clean(pictures, rotates, channels):
+def test_about_three_tenths_of_a_batch_stay_clean(pictures, rotates, channels):
     corruptor = Corruptor(pictures[..., :channels], rotates=rotates)
     corrupted, clean = corruptor.batch((3, 0), 200)
     assert corrupted.shape == clean.shape == (200, 64, 64, channels)
     assert corrupted.dtype == np.uint8
     equal = np.mean([(a == b).all() for a, b in zip(corrupted, clean, strict=True)])
-    assert 0.4 < equal < 0.65
+    assert 0.2 < equal < 0.45
 
 
 def test_a_batch_depends_on_its_seed_alone(pictures):
