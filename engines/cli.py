@@ -10,6 +10,7 @@ COMMANDS = {
     "train": "engines.commands.train",
     "verify": "engines.commands.verify",
     "bench": "engines.commands.bench",
+    "inspect": "engines.commands.inspect",
 }
 
 

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import os
+import re
 import signal
 import sys
 import traceback
@@ -98,6 +99,14 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
     return value
+
+
+def map_size(text: str) -> int | tuple[int, int]:
+    """Read `N`, or `WxH` as (h, w), from the command line."""
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text} is not understood; give one number, such as 256, or WxH, as 320x192")
+    return (int(match[2]), int(match[1])) if match[2] else int(match[1])
 
 
 def track(items: Iterable[Item], *, label: str, total: int | None = None) -> Iterator[Item]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-import cv2
 import numpy as np
 import yaml
 
 from engines.dataset import GoodImages, Rectangle
 from engines.files import replace_file
 from engines.golden import GOLDEN_FILE, TOLERANCE, load_golden, maps_file
-from engines.images import Frame
+from engines.images import Frame, encode_png
 from engines.recipe import GOLDEN_FOLDER, MODEL_FILES
 from engines.runtime import Runtime, open_runtime
 from engines.synthetic_defects import draw_test_piece
@@ -55,8 +54,7 @@ def _intersection(first: Rectangle, second: Rectangle) -> Rectangle:
 
 
 def _write_frame(folder: Path, name: str, kind: str, frame: Frame) -> dict[str, str]:
-    _, encoded = cv2.imencode(".png", frame)
-    replace_file(folder / name, encoded.tobytes())
+    replace_file(folder / name, encode_png(frame))
     return {"file": name, "kind": kind}
 
 

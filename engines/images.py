@@ -80,6 +80,12 @@ def read_image(path: Path) -> Frame:
     return np.ascontiguousarray(frame)
 
 
+def encode_png(frame: Frame) -> bytes:
+    """Return a frame, (H, W, C) uint8, as the content of a PNG file."""
+    _, encoded = cv2.imencode(".png", frame)
+    return encoded.tobytes()
+
+
 def pixel_sha256(frame: Frame) -> str:
     """Return the SHA-256 of a frame's shape and pixels: the same picture in another file format has the same one."""
     digest = hashlib.sha256(struct.pack("<3I", *frame.shape))

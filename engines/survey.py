@@ -83,7 +83,7 @@ def _check_usable(folder: Path, faults: Sequence[str], files: int) -> None:
 def _remarks(folder: Path, faults: Sequence[str], samples: Sequence[Sample]) -> Iterator[str]:
     if faults:
         lines = list_lines(faults, most=_MOST_LINES, what="files")
-        yield f"{len(faults)} files cannot be used and are skipped:\n{lines}"
+        yield f"files that cannot be used and are skipped: {len(faults)}\n{lines}"
     first: dict[str, str] = {}
     same = [
         f"{sample.path.name} shows the pixels of {name}"
@@ -92,7 +92,7 @@ def _remarks(folder: Path, faults: Sequence[str], samples: Sequence[Sample]) -> 
     ]
     if same:
         lines = list_lines(same, most=_MOST_DUPLICATES, what="duplicates")
-        yield f"{len(same)} files are duplicates; each picture is used once:\n{lines}"
+        yield f"files that repeat another, so that each picture is used once: {len(same)}\n{lines}"
     if subfolders := folders_with_images(folder):
         yield f"the images in the folders within {folder} are not used: {listed(subfolders)}"
 

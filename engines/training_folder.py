@@ -45,7 +45,7 @@ def check_no_masks(folder: Path, images: Sequence[Path]) -> None:
     masks = [path.name for path in images if path.stem.endswith("_mask") and path.stem.removesuffix("_mask") in names]
     if masks:
         raise DatasetError(
-            f"{folder} holds {len(masks)} masks of defects among its images: {listed(masks)}.",
+            f"masks of defects lie among the images of {folder} ({len(masks)}): {listed(masks)}.",
             fix="Train on good parts only: move the masks and the images that they belong to away.",
         )
 

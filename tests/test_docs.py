@@ -1,5 +1,7 @@
 """The documentation is true: its commands run, and every command, key and reason that exists is described."""
 
+import argparse
+import importlib
 import os
 import re
 import subprocess
@@ -63,6 +65,16 @@ def test_the_commands_of_the_readme_run_in_order(tmp_path):
 )
 def test_every_command_is_documented(command):
     assert f"`{command} " in text_of("docs/commands.md") or f"`{command}`" in text_of("docs/commands.md")
+
+
+@pytest.mark.parametrize("command", ["train", "inspect"])
+def test_every_option_is_documented_in_the_section_of_its_command(command):
+    parser = argparse.ArgumentParser(add_help=False)
+    importlib.import_module(ENGINES[command]).add_arguments(parser)
+    section = text_of("docs/commands.md").split(f"## `edge-engines {command}`\n")[1].split("\n## ")[0]
+    options = {option for action in parser._actions for option in action.option_strings}
+    assert options
+    assert not {option for option in options if not re.search(rf"`{option}\b", section)}
 
 
 def keys_of(model: type[BaseModel], prefix=""):

@@ -6,7 +6,7 @@ import argparse
 import re
 from pathlib import Path
 
-from engines.command_line import write_json
+from engines.command_line import map_size, write_json
 from engines.errors import EngineError, UsageError
 from engines.objectives import DEFAULT_OBJECTIVE, objective_names
 
@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name of the part; the folder's where not given")
     parser.add_argument(
         "--size",
-        default="256",
+        type=map_size,
+        default=256,
         metavar="N|WxH",
         help="size of the anomaly maps: N takes about N x N pixels in the region's own aspect, WxH exactly this",
     )
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     # torch takes seconds to load; a mistyped command line must not wait for it.
-    map_shape, roi, name = _map_shape(arguments.size), _roi(arguments.roi), _name(arguments.name, arguments.recipe)
+    roi, name = _roi(arguments.roi), _name(arguments.name, arguments.recipe)
     _check_numbers(arguments)
     try:
         from engines.make_recipe import make_recipe
@@ -79,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         images=arguments.images,
         recipe=arguments.recipe,
         name=name,
-        map_shape=map_shape,
+        map_shape=arguments.size,
         roi_xywh_px=roi,
         errors=arguments.errors.split(","),
         resize=arguments.resize or "none",
@@ -93,17 +94,10 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"training    {figures['steps']} steps in {figures['minutes']} min, loss {figures['losses'][-1]}")
     print(f"network     {figures['gmac']} GMAC, {figures['parameters']} parameters, box {figures['box_map_px']}")
     print(f"next        edge-calibrate fit {arguments.recipe} --images {arguments.images} --false-reject-rate 0.05")
+    if arguments.resize:
+        print("note        made with --resize: it judges recorded images of mixed sizes; a live station takes one size")
     write_json(arguments.json, figures)
     return 0
-
-
-def _map_shape(size: str) -> int | tuple[int, int]:
-    match = re.fullmatch(r"(\d+)(?:x(\d+))?", size)
-    if match is None:
-        raise UsageError(
-            f"--size {size} is not understood.", fix="Give one side, such as 256, or WxH, such as 320x192."
-        )
-    return (int(match[2]), int(match[1])) if match[2] else int(match[1])
 
 
 def _roi(text: str | None) -> tuple[int, int, int, int] | None:

@@ -211,7 +211,7 @@ def test_verification_needs_neither_torch_nor_onnx():
     assert answer.stdout.strip() == "[]"
 
 
-def test_a_letterboxed_recipe_is_made_and_verified(tmp_path, good_frames_folder):
+def test_a_letterboxed_recipe_is_made_and_verified(tmp_path, good_frames_folder, capsys):
     images = tmp_path / "images"
     shutil.copytree(good_frames_folder, images)
     for path in sorted(images.iterdir())[:12]:
@@ -223,4 +223,29 @@ def test_a_letterboxed_recipe_is_made_and_verified(tmp_path, good_frames_folder)
     recipe = load_recipe(target)
     assert (recipe.resize, recipe.frame_shape, recipe.maps_shape) == ("letterbox", (80, 96, 3), (1, 64, 64))
     assert json.loads((tmp_path / "t.json").read_text())["steps"] == 5
+    assert "a live station takes one size" in capsys.readouterr().out
+    assert main(["verify", str(target)]) == 0
+
+
+def test_a_wide_grey_recipe_skips_a_damaged_image(tmp_path, capsys):
+    images = tmp_path / "images"
+    images.mkdir()
+    random = np.random.default_rng(0)
+    for index in range(100):
+        cv2.imwrite(str(images / f"{index:03d}.png"), random.integers(90, 110, (70, 130), np.uint8))
+    shutil.copy(images / "007.png", images / "again.png")
+    (images / "damaged.png").write_bytes((images / "007.png").read_bytes()[:99])
+    target = tmp_path / "recipe"
+    words = ["--size", "96", "--steps", "1", "--width", "16", "--errors", "l2"]
+    assert main(["train", str(images), "--recipe", str(target), *words]) == 0
+    output = capsys.readouterr()
+    assert "files that cannot be used and are skipped: 1\n" in output.err
+    assert "damaged.png ends too early (truncated PNG)" in output.err
+    assert "again.png shows the pixels of 007.png" in output.err
+    assert "a live station" not in output.out
+    assert load_recipe(target).maps_shape == (1, 64, 128)
+    figures = json.loads((target / "training.json").read_text())
+    assert figures["skipped"] == 1
+    assert sum(figures["images"].values()) == 100
+    assert "damaged" not in (target / "images.csv").read_text()
     assert main(["verify", str(target)]) == 0

@@ -159,7 +159,7 @@ def test_duplicates_are_named_and_used_once(folder):
     images = survey(folder, resize="none")
     (remark,) = images.remarks
     lines = remark.splitlines()
-    assert lines[0] == "13 files are duplicates; each picture is used once:"
+    assert lines[0] == "files that repeat another, so that each picture is used once: 13"
     assert lines[1] == "  again00.png shows the pixels of 000.png"
     assert len(lines) == 12
     assert lines[-1] == "  and 3 more duplicates"
