@@ -13,7 +13,7 @@ from typing import Any
 from calibrate.dataset import LabelledFrame, list_labelled, load_mask
 from calibrate.map_file import MapFile
 from calibrate.metrics import ImageResult, image_metrics
-from calibrate.original_pixels import mask_at_original, z_at_original
+from calibrate.original_pixels import Placement, mask_at_original, z_at_original
 from calibrate.pixel_metrics import NO_FIGURES, PixelFrame, pixel_metrics
 from calibrate.recipe_engine import RecipeEngine
 from edge_agent.decision import decide, z_map
@@ -36,8 +36,7 @@ class Judged:
         score: None for INVALID.
         reason: Why it is INVALID, None otherwise.
         map_number: Its place in the file of maps, None for INVALID.
-        valid_xywh_px: What of the recipe's frame shows the picture.
-        original_shape: (height, width) of the image file.
+        placement: Where the image file lies in the recipe's frame.
     """
 
     frame: LabelledFrame
@@ -45,8 +44,7 @@ class Judged:
     score: float | None
     reason: str | None
     map_number: int | None
-    valid_xywh_px: tuple[int, int, int, int]
-    original_shape: tuple[int, int]
+    placement: Placement
 
     @property
     def result(self) -> ImageResult:
@@ -116,15 +114,15 @@ def revision_in_force(engine: RecipeEngine) -> ThresholdRevision:
 def _judge(engine: RecipeEngine, thresholds: ThresholdRevision, frame: LabelledFrame, maps: MapFile) -> Judged:
     loaded = engine.load(frame.path)
     own = engine.thresholds_for(loaded, thresholds)
-    where = loaded.valid_xywh_px, loaded.original_shape
+    placement = Placement(loaded.valid_xywh_px, loaded.original_shape)
     try:
         check_frame(loaded.pixels, thresholds.calibration.frame_limits)
         found = engine.maps(loaded.pixels)
         decision = decide(found, own, roi_size_wh=engine.recipe.roi_size_wh)
     except FrameError as problem:
-        return Judged(frame, "INVALID", None, problem.reason, None, *where)
+        return Judged(frame, "INVALID", None, problem.reason, None, placement)
     number = maps.append(z_map(found, own), decision.defect_mask)
-    return Judged(frame, decision.verdict, decision.score, None, number, *where)
+    return Judged(frame, decision.verdict, decision.score, None, number, placement)
 
 
 def _has_truth(item: Judged) -> bool:
@@ -144,12 +142,11 @@ def _pixel_figures(
             if item.map_number is None:
                 continue
             z, mask = maps.read(item.map_number)
-            valid, shape = item.valid_xywh_px, item.original_shape
             yield PixelFrame(
                 item.frame.label,
-                z_at_original(z, recipe, valid_xywh_px=valid, original_shape=shape),
-                load_mask(item.frame, shape),
-                mask_at_original(mask, recipe, valid_xywh_px=valid, original_shape=shape),
+                z_at_original(z, recipe, item.placement),
+                load_mask(item.frame, item.placement.original_shape),
+                mask_at_original(mask, recipe, item.placement),
             )
 
     every = [*good, *defective]

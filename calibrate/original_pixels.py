@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -18,14 +19,21 @@ Rectangle = tuple[int, int, int, int]
 Picture = npt.NDArray[Any]
 
 
-def z_at_original(z: ZMap, recipe: Recipe, *, valid_xywh_px: Rectangle, original_shape: Shape) -> ZMap:
+@dataclass(frozen=True)
+class Placement:
+    """Where an image file's pixels are in the recipe's frame: what is no padding, and the file's (height, width)."""
+
+    valid_xywh_px: Rectangle
+    original_shape: Shape
+
+
+def z_at_original(z: ZMap, recipe: Recipe, placement: Placement) -> ZMap:
     """Return z at the resolution of an image file, newly allocated.
 
     Args:
         z: (h, w) float32; read only.
         recipe: Where the maps lie in the frame.
-        valid_xywh_px: What of the frame is no padding.
-        original_shape: (H, W) of the image file.
+        placement: Where the image file, of (H, W), lies in it.
 
     Returns:
         (H, W) float32, linear in between; what is never inspected has one value below all others: a defect there
@@ -33,31 +41,31 @@ def z_at_original(z: ZMap, recipe: Recipe, *, valid_xywh_px: Rectangle, original
     """
     inspected = z > NOT_INSPECTED
     lowest = float(z[inspected].min(initial=np.inf)) if inspected.any() else 0.0
-    shown = _place(np.maximum(z, np.float32(lowest)), recipe, valid_xywh_px, original_shape, lowest, _linear)
-    seen = mask_at_original(inspected, recipe, valid_xywh_px=valid_xywh_px, original_shape=original_shape)
+    shown = _place(np.maximum(z, np.float32(lowest)), recipe, placement, lowest, _linear)
+    seen = mask_at_original(inspected, recipe, placement)
     shown[~seen] = NOT_INSPECTED
     return shown
 
 
-def mask_at_original(mask: Mask, recipe: Recipe, *, valid_xywh_px: Rectangle, original_shape: Shape) -> Mask:
+def mask_at_original(mask: Mask, recipe: Recipe, placement: Placement) -> Mask:
     """Return a mask of the maps, (h, w) bool, at the resolution of an image file, (H, W) bool, as the PLC gets it."""
-    return _place(mask, recipe, valid_xywh_px, original_shape, 0, _nearest)
+    return _place(mask, recipe, placement, 0, _nearest)
 
 
 def _place(
     picture: Picture,
     recipe: Recipe,
-    valid_xywh_px: Rectangle,
-    original_shape: Shape,
+    placement: Placement,
     around: float,
     scale: Callable[[Picture, Shape], Picture],
 ) -> Picture:
     left, top, width, height = recipe.roi_xywh_px
     frame = np.full(recipe.frame_shape[:2], around, picture.dtype)
     frame[top : top + height, left : left + width] = scale(picture, (height, width))
-    left, top, width, height = valid_xywh_px
+    left, top, width, height = placement.valid_xywh_px
     shown = frame[top : top + height, left : left + width]
-    return np.ascontiguousarray(shown if shown.shape == original_shape else scale(shown, original_shape))
+    same = shown.shape == placement.original_shape
+    return np.ascontiguousarray(shown if same else scale(shown, placement.original_shape))
 
 
 def _linear(picture: Picture, shape: Shape) -> Picture:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
 
 from calibrate.dataset import LabelledFrame, list_labelled, load_mask
 from calibrate.evaluation import revision_in_force
+from calibrate.figures import FIGURES, shown
 from calibrate.fit import describe
-from calibrate.original_pixels import z_at_original
-from calibrate.pictures import colour, data_uri, heat, outlined, png, resized
+from calibrate.original_pixels import Placement, z_at_original
+from calibrate.page import picture_row, row, write_page
+from calibrate.pictures import colour, heat, outlined, png, resized
 from calibrate.recipe_engine import RecipeEngine
-from calibrate.tables import FIGURES
 from edge_agent.decision import z_map
 from edge_agent.inspection import Mask
 from edge_agent.masks import decode_png, decode_rle
@@ -31,7 +31,6 @@ from engines.recipe import MODEL_FILES
 
 PANEL_PX = 240
 TITLES = ("frame", "reconstruction", "anomaly map", "mask")
-_PAGE = Path(__file__).with_name("report.html")
 
 
 @dataclass(frozen=True)
@@ -142,20 +141,28 @@ def write_report(
         RecipeError: The model cannot show its reconstruction.
     """
     reconstructor = Reconstructor(engine.folder / MODEL_FILES[engine.model], threads=2)
-    shown = [(item, _panels(engine, reconstructor, item)) for item in most_telling(verdicts)]
+    shown_parts = [(item, _panels(engine, reconstructor, item)) for item in most_telling(verdicts)]
     decided = sorted(item.message["decided_at"] for item in verdicts)
-    content = Template(_PAGE.read_text(encoding="utf-8")).substitute(
-        name=escape(engine.recipe.name),
-        headline=escape(headline(verdicts)),
-        origin=escape(f"Station {verdicts[0].message['station']}, {decided[0]} to {decided[-1]}."),
-        shown=f"{len(shown)} of {len(verdicts)} parts, wrong verdicts first.",
-        promise="".join(f"<p>{escape(line)}</p>" for line in describe(revision_in_force(engine))),
-        table="".join(_table_rows(confusion(verdicts))),
-        figures="".join(_figure_rows(figures)),
-        parts="".join(_part(item, panels) for item, panels in shown),
+    write_page(
+        page,
+        f"{engine.recipe.name}: verdicts",
+        "report.html",
+        {
+            "name": escape(engine.recipe.name),
+            "headline": escape(headline(verdicts)),
+            "origin": escape(f"Station {verdicts[0].message['station']}, {decided[0]} to {decided[-1]}."),
+            "shown": f"{len(shown_parts)} of {len(verdicts)} parts, wrong verdicts first.",
+            "promise": "".join(f"<p>{escape(line)}</p>" for line in describe(revision_in_force(engine))),
+            "table": "".join(
+                row(label, [*map(str, counts.values())]) for label, counts in sorted(confusion(verdicts).items())
+            ),
+            "figures": "".join(row(figure.title, [shown(figures, name)]) for name, figure in FIGURES.items()),
+            "parts": "".join(_part(item, panels) for item, panels in shown_parts),
+        },
     )
-    replace_file(page, content.encode())
-    rejects = [(item.score or 0, panels) for item, panels in shown if item.verdict == "FAIL" and not item.is_wrong]
+    rejects = [
+        (item.score or 0, panels) for item, panels in shown_parts if item.verdict == "FAIL" and not item.is_wrong
+    ]
     if picture is not None and rejects:
         replace_file(picture, png(max(rejects, key=lambda pair: pair[0])[1]))
 
@@ -178,12 +185,8 @@ def most_telling(verdicts: Sequence[PartVerdict], limit: int = 24) -> list[PartV
 def _panels(engine: RecipeEngine, reconstructor: Reconstructor, item: PartVerdict) -> list[Frame]:
     loaded = engine.load(item.frame.path)
     thresholds = revision_in_force(engine)
-    z = z_at_original(
-        z_map(engine.maps(loaded.pixels), thresholds),
-        engine.recipe,
-        valid_xywh_px=loaded.valid_xywh_px,
-        original_shape=loaded.original_shape,
-    )
+    placement = Placement(loaded.valid_xywh_px, loaded.original_shape)
+    z = z_at_original(z_map(engine.maps(loaded.pixels), thresholds), engine.recipe, placement)
     truth = load_mask(item.frame, loaded.original_shape)
     mask = _mask_of(item, engine, loaded.original_shape)
     original = engine.read(item.frame.path)
@@ -211,27 +214,12 @@ def _mask_of(item: PartVerdict, engine: RecipeEngine, shape: tuple[int, int]) ->
     return frame
 
 
-def _table_rows(counts: dict[str, dict[str, int]]) -> Iterator[str]:
-    for label, row in sorted(counts.items()):
-        yield f"<tr><th>{escape(label)}</th>" + "".join(f"<td>{count}</td>" for count in row.values()) + "</tr>"
-
-
-def _figure_rows(figures: dict[str, Any]) -> Iterator[str]:
-    for name, title in FIGURES.items():
-        shown = "-" if figures[name] is None else f"{figures[name]:.4f}"
-        yield f"<tr><th>{escape(title)}</th><td>{shown}</td></tr>"
-
-
 def _part(item: PartVerdict, panels: list[Frame]) -> str:
     score = "-" if item.score is None else f"{item.score:.2f}"
     limit = item.message["limit"]
-    pictures = "".join(
-        f'<figure><img src="{data_uri(panel)}" alt="{title}"><figcaption>{title}</figcaption></figure>'
-        for title, panel in zip(TITLES, panels, strict=True)
-    )
     kind = "wrong" if item.is_wrong else "right"
     return (
         f'<section class="{kind}"><h3>{escape(item.frame.label)}/{escape(item.frame.path.name)}: '
         f"{escape(item.outcome)}</h3><p>score {score}, limit {limit:.2f}</p>"
-        f'<div class="panels">{pictures}</div></section>'
+        f"{picture_row(list(zip(TITLES, panels, strict=True)))}</section>"
     )

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from calibrate.evaluation import evaluate
+from calibrate.evaluation_page import write_evaluation_page
 from calibrate.recipe_engine import RecipeEngine
 from calibrate.tables import print_figures
 from engines.command_line import write_json
@@ -17,12 +18,17 @@ HELP = "judge a labelled data set (MVTec AD layout) with the thresholds in force
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, help="recipe folder")
     parser.add_argument("dataset", type=Path, help="folder with test/good, test/<defect>, ground_truth/<defect>")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write a page with plots and the worst mistakes there"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
 
 
 def run(arguments: argparse.Namespace) -> int:
     with closing(RecipeEngine(arguments.recipe)) as engine:
-        figures, _ = evaluate(engine, arguments.dataset)
+        figures, judged = evaluate(engine, arguments.dataset)
+        if arguments.html is not None:
+            write_evaluation_page(engine, figures, judged, arguments.html)
     print_figures(figures)
     write_json(arguments.json, figures)
     return 0

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from calibrate.original_pixels import mask_at_original, z_at_original
+from calibrate.original_pixels import Placement, mask_at_original, z_at_original
 from edge_agent.decision import NOT_INSPECTED
 from edge_agent.masks import decode_mask, encode_mask
 from engines.recipe import Recipe
@@ -25,12 +25,12 @@ def recipe(roi, *, frame=(100, 120), maps=(64, 64)):
     )
 
 
-WHOLE = {"valid_xywh_px": (0, 0, 120, 100), "original_shape": (100, 120)}
+WHOLE = Placement((0, 0, 120, 100), (100, 120))
 
 
 def test_the_mask_is_the_one_that_the_plc_gets():
     mask = np.random.default_rng(0).random((64, 64)) < 0.2
-    placed = mask_at_original(mask, recipe((10, 20, 97, 71)), **WHOLE)
+    placed = mask_at_original(mask, recipe((10, 20, 97, 71)), WHOLE)
     sent = decode_mask(encode_mask(mask, (97, 71), inline_limit_bytes=10**6))
     assert (placed[20:91, 10:107] == sent).all()
     assert placed.sum() == sent.sum()
@@ -39,7 +39,7 @@ def test_the_mask_is_the_one_that_the_plc_gets():
 def test_what_is_never_inspected_lies_below_everything():
     z = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
     z[:, :16] = NOT_INSPECTED
-    shown = z_at_original(z, recipe((20, 10, 80, 64)), **WHOLE)
+    shown = z_at_original(z, recipe((20, 10, 80, 64)), WHOLE)
     assert shown.shape == (100, 120)
     assert shown.dtype == np.float32
     seen = np.zeros((100, 120), bool)
@@ -51,7 +51,7 @@ def test_what_is_never_inspected_lies_below_everything():
 
 def test_a_frame_that_is_not_inspected_at_all_is_below_everything():
     z = np.full((64, 64), NOT_INSPECTED, np.float32)
-    assert (z_at_original(z, recipe((0, 0, 120, 100)), **WHOLE) == NOT_INSPECTED).all()
+    assert (z_at_original(z, recipe((0, 0, 120, 100)), WHOLE) == NOT_INSPECTED).all()
 
 
 @pytest.mark.parametrize("shape", [(80, 200), (40, 100)])
@@ -59,7 +59,7 @@ def test_a_letterboxed_frame_goes_back_to_its_own_size(shape):
     z = np.zeros((64, 64), np.float32)
     z[32:, :] = 9
     # Shown in 120 x 48 of 120 x 100: 26 rows of padding above and below.
-    shown = z_at_original(z, recipe((0, 0, 120, 100)), valid_xywh_px=(0, 26, 120, 48), original_shape=shape)
+    shown = z_at_original(z, recipe((0, 0, 120, 100)), Placement((0, 26, 120, 48), shape))
     assert shown.shape == shape
     assert shown[: shape[0] // 2 - 4].max() == 0
     assert shown[shape[0] // 2 + 4 :].min() == 9
