@@ -22,6 +22,7 @@ setup(
         # On a Jetson, OpenCV comes from JetPack: a wheel would take GStreamer away.
         "cv": ["opencv-python-headless>=4.5"],
         "train": ["torch>=2.6", "onnx>=1.16", "onnxscript>=0.3"],
+        "tensorboard": ["tensorboard>=2.14"],
         "broker": ["amqtt>=0.12"],
         "dev": ["hypothesis>=6", "mypy", "psutil>=5", "pytest>=8", "ruff", "scikit-learn>=1.3", "types-PyYAML"],
     },

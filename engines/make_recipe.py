@@ -6,6 +6,7 @@ import json
 import platform
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.box_choice import choose_box
-from engines.checkpoint import PERIOD_S, Checkpoint
+from engines.checkpoint import PERIOD_S, Checkpoint, State
 from engines.core_inputs import CORE_INPUTS
 from engines.corruptions import Corruptor
 from engines.device import choose_device
@@ -33,7 +34,7 @@ from engines.recipe import IMAGES_FILE, MODEL_FILES, save_recipe, write_manifest
 from engines.reduction import check_map_shape, plan_geometry
 from engines.structure import check_structure, count_gmac
 from engines.survey import survey
-from engines.training import train
+from engines.training import TrainingLog, train
 from engines.training_record import figures_of, images_csv, recipe_of
 from engines.workshop import open_workshop
 
@@ -73,13 +74,14 @@ def make_recipe(order: Order, *, checkpoint_period_s: float = PERIOD_S) -> dict[
         interrupted = checkpoint.load()
         trained_frames = cache_samples(images, images.of("trained"), geometry, workshop.cache / "trained")
         tuning_frames = cache_samples(images, images.of("tuning"), geometry, workshop.cache / "tuning")
-        with EnergyMeter() as meter:
+        with EnergyMeter() as meter, _log_of(order, interrupted) as log:
             trained = train(
                 trained_frames,
                 order.schedule,
                 rotates=order.rotates,
                 checkpoint=checkpoint,
                 interrupted=interrupted,
+                log=log,
             )
         core = trained.core
         error_maps = partial(error_maps_of, core, order.errors)
@@ -95,6 +97,17 @@ def make_recipe(order: Order, *, checkpoint_period_s: float = PERIOD_S) -> dict[
         versions = {name: metadata.version(name) for name in _PACKAGES}
         write_manifest(workshop.recipe, versions={"python": platform.python_version(), **versions})
     return figures
+
+
+@contextmanager
+def _log_of(order: Order, interrupted: State | None) -> Iterator[TrainingLog | None]:
+    if order.tensorboard is None:
+        yield None
+        return
+    from engines.tensorboard_log import tensorboard_log
+
+    with tensorboard_log(order.tensorboard, first_step=len(interrupted["losses"]) if interrupted else 0) as log:
+        yield log
 
 
 def _write_models(folder: Path, parts: Parts, core_input: str, corruptor: Corruptor, seed: int) -> float:

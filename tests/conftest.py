@@ -17,7 +17,16 @@ collect_ignore = (
     if importlib.util.find_spec("torch")
     else [
         f"engines/test_{name}.py"
-        for name in ("core_inputs", "error_maps", "graph", "interruption", "objectives", "recipe_files", "training")
+        for name in (
+            "core_inputs",
+            "error_maps",
+            "graph",
+            "interruption",
+            "objectives",
+            "recipe_files",
+            "train_command",
+            "training",
+        )
     ]
 )
 

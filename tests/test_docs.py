@@ -17,6 +17,7 @@ from edge_agent.inspection import REASONS
 from edge_agent.station import Station
 from engines import errors
 from engines.cli import COMMANDS as ENGINES
+from engines.objectives import objective_names
 
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"^```sh(?P<why> not-run: [^\n]+)?\n(?P<commands>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -67,14 +68,30 @@ def test_every_command_is_documented(command):
     assert f"`{command} " in text_of("docs/commands.md") or f"`{command}`" in text_of("docs/commands.md")
 
 
-@pytest.mark.parametrize("command", ["train", "inspect"])
-def test_every_option_is_documented_in_the_section_of_its_command(command):
+def section_of(command):
+    return text_of("docs/commands.md").split(f"## `{command}`\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        ("edge-engines train", ENGINES["train"]),
+        ("edge-engines inspect", ENGINES["inspect"]),
+        ("edge-calibrate evaluate", CALIBRATE["evaluate"]),
+    ],
+)
+def test_every_option_is_documented_in_the_section_of_its_command(command, module):
     parser = argparse.ArgumentParser(add_help=False)
-    importlib.import_module(ENGINES[command]).add_arguments(parser)
-    section = text_of("docs/commands.md").split(f"## `edge-engines {command}`\n")[1].split("\n## ")[0]
+    importlib.import_module(module).add_arguments(parser)
+    section = section_of(command)
     options = {option for action in parser._actions for option in action.option_strings}
     assert options
     assert not {option for option in options if not re.search(rf"`{option}\b", section)}
+
+
+@pytest.mark.parametrize("name", objective_names())
+def test_every_objective_is_documented(name):
+    assert f"| `{name}`" in text_of("docs/objectives.md")
 
 
 def keys_of(model: type[BaseModel], prefix=""):

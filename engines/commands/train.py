@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from engines.command_line import map_size, write_json
 from engines.errors import EngineError, UsageError
 from engines.objectives import DEFAULT_OBJECTIVE, objective_names
+from engines.schedule import Schedule
 
 HELP = "train a recipe on a folder of good images"
 DEFAULT_STEPS = 1500
@@ -50,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resize", choices=["letterbox", "stretch"], help="how images of other sizes are made one size"
     )
+    parser.add_argument(
+        "--tensorboard", type=Path, metavar="DIR", help="write loss, learning rate and pictures for TensorBoard"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of the training")
 
 
@@ -57,25 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
     # torch takes seconds to load; a mistyped command line must not wait for it.
     roi, name = _roi(arguments.roi), _name(arguments.name, arguments.recipe)
     _check_numbers(arguments)
-    try:
+    with _missing_libraries():
         from engines.make_recipe import make_recipe
         from engines.order import Order
-        from engines.schedule import Schedule
-    except ModuleNotFoundError as problem:
-        raise EngineError(
-            f"training needs {problem.name}, which is not installed.",
-            fix='Install it with `pip install "edge-agent[train]"`.',
-        ) from problem
-    steps = DEFAULT_STEPS if arguments.steps is None and arguments.minutes is None else arguments.steps
-    schedule = Schedule(
-        steps,
-        arguments.minutes,
-        arguments.batch,
-        arguments.seed,
-        arguments.width,
-        objective=arguments.objective,
-        device=arguments.device,
-    )
+
+        if arguments.tensorboard is not None:
+            import engines.tensorboard_log  # noqa: F401
     order = Order(
         images=arguments.images,
         recipe=arguments.recipe,
@@ -85,7 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
         errors=arguments.errors.split(","),
         resize=arguments.resize or "none",
         rotates=arguments.rotates,
-        schedule=schedule,
+        schedule=_schedule(arguments),
+        tensorboard=arguments.tensorboard,
     )
     figures = make_recipe(order)
     counts = figures["images"]
@@ -98,6 +92,30 @@ def run(arguments: argparse.Namespace) -> int:
         print("note        made with --resize: it judges recorded images of mixed sizes; a live station takes one size")
     write_json(arguments.json, figures)
     return 0
+
+
+@contextmanager
+def _missing_libraries() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as problem:
+        is_tensorboard = problem.name == "tensorboard"
+        raise EngineError(
+            f"{'--tensorboard' if is_tensorboard else 'training'} needs {problem.name}, which is not installed.",
+            fix=f'Install it with `pip install "edge-agent[{"tensorboard" if is_tensorboard else "train"}]"`.',
+        ) from problem
+
+
+def _schedule(arguments: argparse.Namespace) -> Schedule:
+    return Schedule(
+        steps=DEFAULT_STEPS if arguments.steps is None and arguments.minutes is None else arguments.steps,
+        minutes=arguments.minutes,
+        batch=arguments.batch,
+        seed=arguments.seed,
+        width=arguments.width,
+        objective=arguments.objective,
+        device=arguments.device,
+    )
 
 
 def _roi(text: str | None) -> tuple[int, int, int, int] | None:
