@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engines.defect_head import doubt
 from engines.errors import UsageError
 
 SSIM_WINDOW = 11
@@ -16,6 +17,7 @@ SSIM_SIGMA = 1.5
 _SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2
 MSGMS_C = 0.0026
 MOST_MAPS = 3
+LEARNED = "learned"
 _PREWITT = ((1.0, 0.0, -1.0), (1.0, 0.0, -1.0), (1.0, 0.0, -1.0))
 _TINY = 1e-12
 
@@ -94,16 +96,44 @@ ERROR_MAPS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
-def make_error_maps(names: list[str], channels: int) -> nn.ModuleList:
-    """Return the modules of the named error maps for pictures with `channels` channels.
+def error_map_names() -> list[str]:
+    """Return the names of all error maps."""
+    return [*ERROR_MAPS, LEARNED]
+
+
+def check_error_maps(names: Sequence[str]) -> None:
+    """Refuse names that make no set of error maps.
 
     Raises:
         UsageError: A name is unknown or given twice, or there are none or more than three.
     """
-    unknown = [name for name in names if name not in ERROR_MAPS]
+    unknown = [name for name in names if name not in error_map_names()]
     if unknown or not 1 <= len(names) <= MOST_MAPS or len(set(names)) != len(names):
         raise UsageError(
             f"--errors {','.join(names)} is not possible.",
-            fix=f"Give one to three different ones of {', '.join(ERROR_MAPS)}.",
+            fix=f"Give one to three different ones of {', '.join(error_map_names())}.",
         )
-    return nn.ModuleList(ERROR_MAPS[name](channels) for name in names)
+
+
+class ErrorMaps(nn.Module):
+    """The named error maps, stacked.
+
+    Args:
+        names: Any of `error_map_names()`; `learned` needs the logits of a defect head.
+        channels: C', channels of the picture.
+    """
+
+    def __init__(self, names: Sequence[str], channels: int) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self.modules_by_name = nn.ModuleDict({name: ERROR_MAPS[name](channels) for name in names if name != LEARNED})
+
+    def forward(self, picture: Tensor, reconstruction: Tensor, logits: Tensor | None = None) -> Tensor:
+        """Map two pictures (N, C', h, w) and the head's logits (N, 1, h, w) to (N, K, h, w), >= 0."""
+        planes = [
+            doubt(logits)
+            if name == LEARNED and logits is not None
+            else self.modules_by_name[name](picture, reconstruction)
+            for name in self.names
+        ]
+        return torch.cat(planes, dim=1)

@@ -19,10 +19,11 @@ from onnx import compose
 from torch import Tensor, nn
 
 from engines.core_inputs import CORE_INPUTS
+from engines.error_maps import LEARNED
 from engines.forward import Core
-from engines.graph import Front, Tail
+from engines.graph import CoreGraph, Front, Tail
 from engines.reduction import Geometry
-from engines.structure import CORE_INPUT, RECONSTRUCTION
+from engines.structure import CORE_INPUT, CORE_PICTURE, LOGITS, RECONSTRUCTION
 
 OPSET = 18
 INPUT, OUTPUT = "frame", "anomaly_maps"
@@ -50,12 +51,18 @@ def export_parts(geometry: Geometry, core: Core, errors: list[str], *, box: int)
     frame = torch.zeros((1, *geometry.frame_shape), dtype=torch.uint8)
     picture = torch.zeros(1, geometry.channels, height, width)
     seen = torch.zeros(1, CORE_INPUTS[core.core_input].planes(geometry.channels), height, width)
-    plain = copy.deepcopy(core.network).to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    graph = CoreGraph(core, errors)
+    plain = copy.deepcopy(graph).to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     tail = Tail(errors, geometry.channels, box=box)
     front = _export(Front(geometry, core.core_input), (frame,), ["frame"], ["picture", "seen"])
-    rebuilt = _export(plain, (seen,), ["seen"], ["reconstruction"])
-    # Two tensors: one passed twice becomes one input.
-    maps = _export(tail, (picture, picture.clone()), ["picture", "reconstruction"], ["maps"])
+    if LEARNED in errors:
+        rebuilt = _export(plain, (seen, picture), ["seen", "picture"], ["reconstruction", "logits"])
+        shown = (picture, picture.clone(), picture[:, :1].clone())
+        maps = _export(tail, shown, ["picture", "reconstruction", "logits"], ["maps"])
+    else:
+        rebuilt = _export(plain.network, (seen,), ["seen"], ["reconstruction"])
+        # Two tensors: one passed twice becomes one input.
+        maps = _export(tail, (picture, picture.clone()), ["picture", "reconstruction"], ["maps"])
     return Parts(
         *(compose.add_prefix(part, f"{name}/") for part, name in ((front, "front"), (rebuilt, "core"), (maps, "tail")))
     )
@@ -71,13 +78,12 @@ def join(parts: Parts, *, core: onnx.ModelProto | None = None) -> onnx.ModelProt
     Returns:
         A checked model: `frame` uint8 (1, H, W, C) to `anomaly_maps` float32 (1, K, h, w).
     """
-    joined = compose.merge_models(
-        _alike(parts.front, core or parts.core),
-        core or parts.core,
-        io_map=[("front/seen", CORE_INPUT)],
-        outputs=["front/picture", RECONSTRUCTION],
-    )
-    io_map = [("front/picture", "tail/picture"), (RECONSTRUCTION, "tail/reconstruction")]
+    core = core or parts.core
+    with_head = any(value.name == LOGITS for value in core.graph.output)
+    io_map = [("front/seen", CORE_INPUT), *([("front/picture", CORE_PICTURE)] if with_head else [])]
+    outputs = ["front/picture", RECONSTRUCTION, *([LOGITS] if with_head else [])]
+    joined = compose.merge_models(_alike(parts.front, core), core, io_map=io_map, outputs=outputs)
+    io_map = [(name, f"tail/{name.split('/')[1]}") for name in outputs]
     model = compose.merge_models(joined, _alike(parts.tail, joined), io_map=io_map)
     _rename(model, "front/frame", INPUT)
     _rename(model, "tail/maps", OUTPUT)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from engines.core_inputs import CORE_INPUTS
-from engines.error_maps import make_error_maps
+from engines.defect_head import DefectHead
+from engines.error_maps import ErrorMaps
 from engines.images import Frame
 from engines.network import Autoencoder
 from engines.runtime import Maps
@@ -21,10 +22,22 @@ _BATCH = 4
 
 @dataclass(frozen=True)
 class Core:
-    """A network in evaluation mode, on the CPU, and the name of what it sees."""
+    """The trained core, in evaluation mode, on the CPU.
+
+    Attributes:
+        network: The autoencoder.
+        core_input: Name of what it sees.
+        head: The defect head; None where none was trained.
+    """
 
     network: Autoencoder
     core_input: str
+    head: DefectHead | None = None
+
+    def parameters(self, *, with_head: bool) -> int:
+        """Count the numbers that were learned."""
+        modules = [self.network, *([self.head] if with_head and self.head is not None else [])]
+        return sum(parameter.numel() for module in modules for parameter in module.parameters())
 
 
 def as_pictures(frames: Frame, device: str = "cpu") -> Tensor:
@@ -42,8 +55,9 @@ def seen_of(frames: Frame, core_input: str) -> npt.NDArray[np.float32]:
 @torch.no_grad()
 def error_maps_of(core: Core, errors: list[str], frames: Frame) -> Iterator[Maps]:
     """Yield the error maps before the box, (K, h, w) float32, of frames at map size, (n, h, w, C') uint8, in order."""
-    core_input, modules = CORE_INPUTS[core.core_input].module(), make_error_maps(errors, frames.shape[3])
+    core_input, error_maps = CORE_INPUTS[core.core_input].module(), ErrorMaps(errors, frames.shape[3])
     for start in range(0, len(frames), _BATCH):
         pictures = as_pictures(frames[start : start + _BATCH])
         reconstructions = core.network(core_input(pictures))
-        yield from torch.cat([error(pictures, reconstructions) for error in modules], dim=1).numpy()
+        logits = None if core.head is None else core.head(pictures, reconstructions)
+        yield from error_maps(pictures, reconstructions, logits).numpy()

@@ -5,13 +5,13 @@ In this order the first kernel reads the uint8 frame once, and no full-resolutio
 
 from __future__ import annotations
 
-from torch import Tensor, cat, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from engines.box_mean import box_mean
 from engines.core_inputs import CORE_INPUTS
-from engines.error_maps import make_error_maps
-from engines.network import Autoencoder
+from engines.error_maps import LEARNED, ErrorMaps
+from engines.forward import Core
 from engines.reduction import Geometry
 
 
@@ -38,28 +38,44 @@ class Front(nn.Module):
         return picture, self.core_input(picture)
 
 
+class CoreGraph(nn.Module):
+    """The part that is quantised: the autoencoder and, where an error map needs it, the defect head."""
+
+    def __init__(self, core: Core, errors: list[str]) -> None:
+        super().__init__()
+        self.network = core.network
+        self.head = core.head if LEARNED in errors else None
+
+    def forward(self, seen: Tensor, picture: Tensor) -> tuple[Tensor, ...]:
+        """Map what the autoencoder sees and the picture (N, C', h, w) to the reconstruction and the head's logits."""
+        reconstruction = self.network(seen)
+        if self.head is None:
+            return (reconstruction,)
+        return reconstruction, self.head(picture, reconstruction)
+
+
 class Tail(nn.Module):
     """Error maps of the reconstruction, smoothed."""
 
     def __init__(self, names: list[str], channels: int, *, box: int) -> None:
         super().__init__()
-        self.maps = make_error_maps(names, channels)
+        self.maps = ErrorMaps(names, channels)
         self.box = box
 
-    def forward(self, picture: Tensor, reconstruction: Tensor) -> Tensor:
-        """Map two (N, C', h, w) to the anomaly maps (N, K, h, w), >= 0."""
-        return box_mean(cat([error(picture, reconstruction) for error in self.maps], dim=1), self.box)
+    def forward(self, picture: Tensor, reconstruction: Tensor, logits: Tensor | None = None) -> Tensor:
+        """Map two pictures (N, C', h, w) and the head's logits to the anomaly maps (N, K, h, w), >= 0."""
+        return box_mean(self.maps(picture, reconstruction, logits), self.box)
 
 
 class InspectionGraph(nn.Module):
     """Frame in, anomaly maps out: the reference that the exported model is compared with."""
 
-    def __init__(self, front: Front, core: Autoencoder, tail: Tail) -> None:
+    def __init__(self, front: Front, core: CoreGraph, tail: Tail) -> None:
         super().__init__()
         self.front, self.core, self.tail = front, core, tail
 
     def forward(self, frame: Tensor) -> Tensor:
         """Map (1, H, W, C) uint8 to the anomaly maps (1, K, h, w) float32."""
         picture, seen = self.front(frame)
-        maps: Tensor = self.tail(picture, self.core(seen))
+        maps: Tensor = self.tail(picture, *self.core(seen, picture))
         return maps

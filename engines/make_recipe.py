@@ -7,32 +7,33 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from engines.box_choice import choose_box
 from engines.checkpoint import PERIOD_S, Checkpoint, State
 from engines.core_inputs import CORE_INPUTS
 from engines.corruptions import Corruptor
 from engines.device import choose_device
 from engines.energy import EnergyMeter
-from engines.error_maps import make_error_maps
+from engines.error_maps import LEARNED, check_error_maps
+from engines.errors import UsageError
 from engines.export import Parts, export_parts, join
 from engines.files import replace_file
-from engines.forward import error_maps_of, seen_of
+from engines.forward import Core, as_pictures, error_maps_of, seen_of
 from engines.frame_cache import cache_samples
 from engines.golden_frames import write_golden
+from engines.images import Frame
+from engines.map_choice import CANDIDATES, MapChoice, choose_maps
+from engines.objective import Objective
 from engines.objectives import objective_named
 from engines.order import Order, training_facts
-from engines.quantize import quantize_core
+from engines.quantize import Feed, quantize_core
 from engines.recipe import IMAGES_FILE, MODEL_FILES, save_recipe, write_manifest
 from engines.reduction import check_map_shape, plan_geometry
-from engines.structure import check_structure, count_gmac
+from engines.structure import CORE_INPUT, CORE_PICTURE, check_structure, count_gmac
 from engines.survey import survey
 from engines.training import TrainingLog, train
 from engines.training_record import figures_of, images_csv, recipe_of
@@ -61,8 +62,8 @@ def make_recipe(order: Order, *, checkpoint_period_s: float = PERIOD_S) -> dict[
         EngineError: The device is not there, or the training failed.
     """
     check_map_shape(order.map_shape)
-    make_error_maps(order.errors, 3)
     objective, device = objective_named(order.schedule.objective), choose_device(order.schedule.device)
+    order = _with_head(order, objective)
     with open_workshop(order.recipe) as workshop:
         images = survey(order.images, resize=order.resize)
         for remark in images.remarks:
@@ -84,19 +85,44 @@ def make_recipe(order: Order, *, checkpoint_period_s: float = PERIOD_S) -> dict[
                 log=log,
             )
         core = trained.core
-        error_maps = partial(error_maps_of, core, order.errors)
-        box = choose_box(error_maps, trained_frames, tuning_frames, seed=order.schedule.seed)
-        parts = export_parts(geometry, core, order.errors, box=box.box_map_px)
+        choice = _choose(order, core, trained_frames, tuning_frames)
+        parts = export_parts(geometry, core, choice.errors, box=choice.box_map_px)
         corruptor = Corruptor(trained_frames, rotates=order.rotates)
         gmac = _write_models(workshop.recipe, parts, core.core_input, corruptor, order.schedule.seed)
         write_golden(workshop.recipe, images, geometry.roi_xywh_px)
-        figures = {**figures_of(order, images, trained, meter.energy, box), "gmac": round(gmac, 3)}
+        figures = {**figures_of(order, images, trained, meter.energy, choice), "gmac": round(gmac, 3)}
         replace_file(workshop.recipe / TRAINING_FILE, (json.dumps(figures, indent=1) + "\n").encode())
         replace_file(workshop.recipe / IMAGES_FILE, images_csv(images))
-        save_recipe(workshop.recipe, recipe_of(order, geometry, trained, box))
+        save_recipe(workshop.recipe, recipe_of(order, geometry, trained, choice))
         versions = {name: metadata.version(name) for name in _PACKAGES}
         write_manifest(workshop.recipe, versions={"python": platform.python_version(), **versions})
     return figures
+
+
+def _with_head(order: Order, objective: type[Objective]) -> Order:
+    """Return the order with a defect head, where a candidate of its error maps needs one.
+
+    Raises:
+        UsageError: The maps do not exist, or the objective cannot teach a head.
+    """
+    if order.errors is None:
+        return replace(order, schedule=replace(order.schedule, head=objective.teaches_head))
+    check_error_maps(order.errors)
+    wanted = LEARNED in order.errors
+    if wanted and not objective.teaches_head:
+        raise UsageError(
+            f"--errors {','.join(order.errors)} is not possible with --objective {order.schedule.objective}: it shows "
+            f"no defects from which `{LEARNED}` could be learned.",
+            fix="Leave it out, or give --objective restore.",
+        )
+    return replace(order, schedule=replace(order.schedule, head=wanted))
+
+
+def _choose(order: Order, core: Core, trained: Frame, tuning: Frame) -> MapChoice:
+    candidates = [[*order.errors]] if order.errors else [[*c] for c in CANDIDATES if core.head or LEARNED not in c]
+    names = sorted({name for candidate in candidates for name in candidate})
+    maps_of = partial(error_maps_of, core, names)
+    return choose_maps(maps_of, names, candidates, trained=trained, tuning=tuning, seed=order.schedule.seed)
 
 
 @contextmanager
@@ -116,16 +142,19 @@ def _write_models(folder: Path, parts: Parts, core_input: str, corruptor: Corrup
     check_structure(whole, int8=False)
     replace_file(folder / MODEL_FILES["fp32"], whole.SerializeToString())
     for placement in ("tensorrt", "cpu"):
-        frames = _quantisation_frames(corruptor, core_input, seed)
-        core = quantize_core(parts.core, frames, core_input=CORE_INPUTS[core_input], placement=placement)
+        feeds = _quantisation_feeds(parts, corruptor, core_input, seed)
+        core = quantize_core(parts.core, feeds, core_input=CORE_INPUTS[core_input], placement=placement)
         model = join(parts, core=core)
         check_structure(model, int8=placement == "tensorrt")
         replace_file(folder / MODEL_FILES[placement], model.SerializeToString())
     return count_gmac(whole)
 
 
-def _quantisation_frames(corruptor: Corruptor, core_input: str, seed: int) -> Iterator[npt.NDArray[np.float32]]:
+def _quantisation_feeds(parts: Parts, corruptor: Corruptor, core_input: str, seed: int) -> Iterator[Feed]:
+    inputs = [value.name for value in parts.core.graph.input]
     # Clean and corrupted frames, one at a time; the seed's third number keeps them apart from training's batches.
     for index in range(_QUANTISATION_FRAMES):
         corrupted, clean = corruptor.batch((seed, index, 1), 1)
-        yield seen_of(clean if index % 2 else corrupted, core_input)
+        frame = clean if index % 2 else corrupted
+        feed = {CORE_INPUT: seen_of(frame, core_input), CORE_PICTURE: as_pictures(frame).numpy()}
+        yield {name: feed[name] for name in inputs}

@@ -1,7 +1,7 @@
 """The autoencoder: it must remember what it cannot see of a part.
 
 FAIR / EdgRec family: by default the input is the gradient of the grey picture, so that a defect's colour and brightness
-cannot be copied through, and skip connections do no harm. Levels w, 2w, 4w, 4w; 2.4 GMAC at 256 x 256 and w = 32.
+cannot be copied through, and skip connections do no harm. Levels w, 2w, 4w, 4w; 1.5 GMAC at 256 x 256 and w = 32.
 What it sees and whether it has skips is for the objective to decide (`engines.objectives`).
 """
 
@@ -12,21 +12,17 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
-
-def _convolution(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
-    )
+from engines.layers import convolution, enlarge
 
 
 class _Rise(nn.Module):
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, window: int) -> None:
         super().__init__()
-        self.enter = _convolution(inputs, outputs)
-        self.mix = nn.Sequential(_convolution(outputs, outputs), _convolution(outputs, outputs))
+        self.enter = convolution(inputs, outputs, window)
+        self.mix = convolution(outputs, outputs)
 
     def forward(self, deep: Tensor, skip: Tensor | None) -> Tensor:
-        risen: Tensor = self.enter(functional.interpolate(deep, scale_factor=2.0, mode="nearest"))
+        risen: Tensor = self.enter(enlarge(deep))
         mixed: Tensor = self.mix(risen if skip is None else risen + skip)
         return mixed
 
@@ -51,12 +47,12 @@ class Autoencoder(nn.Module):
             nn.Conv2d(inputs, width, 6, stride=2, padding=2, bias=False),
             nn.BatchNorm2d(width),
             nn.ReLU(inplace=True),
-            _convolution(width, width),
         )
         levels = [width, 2 * width, 4 * width, 4 * width]
         pairs = list(pairwise(levels))
-        self.falls = nn.ModuleList(nn.Sequential(_convolution(a, b), _convolution(b, b)) for a, b in pairs)
-        self.rises = nn.ModuleList(_Rise(b, a) for a, b in reversed(pairs))
+        self.falls = nn.ModuleList(nn.Sequential(convolution(a, b), convolution(b, b)) for a, b in pairs)
+        # At the finest level a 3x3 window there would cost as much as the rest of the decoder's levels together.
+        self.rises = nn.ModuleList(_Rise(b, a, window=3 if a > width else 1) for a, b in reversed(pairs))
         self.last = nn.Conv2d(width, 4 * channels, 3, padding=1)
         self.shuffle = nn.PixelShuffle(2)
         self.skips = skips

@@ -75,6 +75,8 @@ class Objective(nn.Module):
 
     core_input = "picture"
     skips = False
+    # Whether what is shown has defects that a head can learn to find.
+    teaches_head = False
 
     def __init__(self, channels: int, width: int) -> None:  # noqa: ARG002, for those that have modules of their own
         super().__init__()

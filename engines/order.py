@@ -23,7 +23,7 @@ class Order:
         name: The part's name; None takes the folder's.
         map_shape: (h, w) of the maps, or N for about N x N pixels in the region's own aspect.
         roi_xywh_px: Inspected region; None takes the whole frame.
-        errors: Names of the error maps.
+        errors: Names of the error maps; None chooses among `engines.map_choice.CANDIDATES`.
         resize: What happens to frames of another size.
         rotates: The part lies at any angle.
         schedule: How long and how to train.
@@ -35,7 +35,7 @@ class Order:
     name: str | None
     map_shape: int | tuple[int, int]
     roi_xywh_px: Rectangle | None
-    errors: list[str]
+    errors: list[str] | None
     resize: Resize
     rotates: bool
     schedule: Schedule

@@ -19,24 +19,24 @@ import onnx
 from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from engines.core_inputs import CoreInput
+from engines.core_inputs import CORE_INPUTS, CoreInput
 from engines.errors import EngineError
-from engines.structure import CORE_INPUT, SKIP_OPS, last_convolution, producers
+from engines.structure import CORE_INPUT, CORE_PICTURE, SKIP_OPS, last_convolutions, producers
 
 Placement = Literal["tensorrt", "cpu"]
-Seen = npt.NDArray[np.float32]
+Feed = dict[str, npt.NDArray[np.float32]]
 
 _QUANTISED_BY_CPU = ["Conv", "Add", "MaxPool", "Relu", "Resize"]
 
 
 def quantize_core(
-    core: onnx.ModelProto, frames: Iterable[Seen], *, core_input: CoreInput, placement: Placement
+    core: onnx.ModelProto, feeds: Iterable[Feed], *, core_input: CoreInput, placement: Placement
 ) -> onnx.ModelProto:
     """Quantise the exported core; ranges are the extremes seen (nothing is clipped: the tails carry the anomaly).
 
     Args:
         core: The float32 core with names that begin with `core/`.
-        frames: What the core sees of good and of corrupted frames, each (1, c, h, w) float32; read one at a time.
+        feeds: What the core gets of good and of corrupted frames, by input, (1, c, h, w) float32; read one at a time.
         core_input: What it sees: its range is known and not measured.
         placement: `tensorrt`: Q/DQ at the inputs of convolutions, of skips and of nearest Resizes, all int8 with zero
             point 0. `cpu`: between all operators that have an integer kernel in ONNX Runtime.
@@ -51,10 +51,11 @@ def quantize_core(
             "quant_format": QuantFormat.QDQ,
             "weight_type": QuantType.QInt8,
             "per_channel": True,
-            "nodes_to_exclude": [last_convolution(core).name],
+            "nodes_to_exclude": [node.name for node in last_convolutions(core)],
         }
-        options |= _tensorrt_options(core_input) if placement == "tensorrt" else _cpu_options(core_input)
-        quantize_static(source, result, _Reader(frames), **options)
+        options |= _tensorrt_options() if placement == "tensorrt" else _cpu_options()
+        options["extra_options"]["TensorQuantOverrides"] = _known_ranges(core, core_input, placement)
+        quantize_static(source, result, _Reader(feeds), **options)
         model = onnx.load(result)
     if placement == "tensorrt":
         _quantise_skips(model)
@@ -62,13 +63,7 @@ def quantize_core(
     return model
 
 
-def _tensorrt_options(core_input: CoreInput) -> dict[str, Any]:
-    step, zero = core_input.step_and_zero("int8")
-    of_input = {
-        "quant_type": QuantType.QInt8,
-        "scale": np.array(step, np.float32),
-        "zero_point": np.array(zero, np.int8),
-    }
+def _tensorrt_options() -> dict[str, Any]:
     return {
         "activation_type": QuantType.QInt8,
         "op_types_to_quantize": ["Conv"],
@@ -77,25 +72,41 @@ def _tensorrt_options(core_input: CoreInput) -> dict[str, Any]:
             "WeightSymmetric": True,
             "QuantizeBias": False,
             "OpTypesToExcludeOutputQuantization": ["Conv", "Relu", "Add", "Resize", "MaxPool"],
-            "TensorQuantOverrides": {CORE_INPUT: [of_input]},
         },
     }
 
 
-def _cpu_options(core_input: CoreInput) -> dict[str, Any]:
-    step, zero = core_input.step_and_zero("uint8")
-    of_input = {
-        "quant_type": QuantType.QUInt8,
-        "scale": np.array(step, np.float32),
-        "zero_point": np.array(zero, np.uint8),
-    }
+def _cpu_options() -> dict[str, Any]:
     return {
         "activation_type": QuantType.QUInt8,
         "op_types_to_quantize": _QUANTISED_BY_CPU,
         # 7-bit weights: without VNNI the kernels add pairs of products in 16 bits and would saturate.
         "reduce_range": True,
-        "extra_options": {"WeightSymmetric": True, "TensorQuantOverrides": {CORE_INPUT: [of_input]}},
+        "extra_options": {"WeightSymmetric": True},
     }
+
+
+def _known_ranges(
+    core: onnx.ModelProto, core_input: CoreInput, placement: Placement
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the ranges that are known beforehand: of what the autoencoder sees, and of what the head does."""
+    kind: Literal["int8", "uint8"] = "int8" if placement == "tensorrt" else "uint8"
+    inputs = {CORE_INPUT: core_input}
+    if any(value.name == CORE_PICTURE for value in core.graph.input):
+        made_by = producers(core.graph)
+        stem = next(n for n in core.graph.node if n.op_type == "Conv" and "head.stem" in n.input[1])
+        inputs[made_by[stem.input[0]].output[0]] = CORE_INPUTS["picture"]
+    ranges = {}
+    for tensor, seen in inputs.items():
+        step, zero = seen.step_and_zero(kind)
+        ranges[tensor] = [
+            {
+                "quant_type": QuantType.QInt8 if kind == "int8" else QuantType.QUInt8,
+                "scale": np.array(step, np.float32),
+                "zero_point": np.array(zero, kind),
+            }
+        ]
+    return ranges
 
 
 def _quantise_skips(model: onnx.ModelProto) -> None:
@@ -145,12 +156,11 @@ def _quantiser_of(graph: onnx.GraphProto, tensor: str) -> tuple[str, str]:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, frames: Iterable[Seen]) -> None:
-        self._frames = iter(frames)
+    def __init__(self, feeds: Iterable[Feed]) -> None:
+        self._feeds = iter(feeds)
 
-    def get_next(self) -> dict[str, Seen] | None:
-        seen = next(self._frames, None)
-        return None if seen is None else {CORE_INPUT: seen}
+    def get_next(self) -> Feed | None:
+        return next(self._feeds, None)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ class Schedule:
         seed: Fixes the first weights and every batch.
         width: Channels of the first level.
         objective: By which task the network learns what is normal; a file of `engines.objectives`.
+        head: A defect head is trained with the network.
         device: Where to train; `auto` takes a CUDA device where there is one.
     """
 
@@ -35,6 +36,7 @@ class Schedule:
     seed: int
     width: int
     objective: str = "restore"
+    head: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 

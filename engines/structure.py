@@ -12,7 +12,10 @@ from engines.errors import RecipeError
 
 NEWEST_OPSET, NEWEST_IR = 18, 10
 # Names inside the joined model.
-CORE_INPUT, RECONSTRUCTION = "core/seen", "core/reconstruction"
+CORE_INPUT, CORE_PICTURE = "core/seen", "core/picture"
+RECONSTRUCTION, LOGITS = "core/reconstruction", "core/logits"
+# The parameters of the core's last convolutions, one of the autoencoder and one of the defect head, in float32.
+_LAST_WEIGHT = "last.weight"
 # Between a convolution and the Resize above it.
 SKIP_OPS = frozenset({"Relu", "Conv", "DequantizeLinear", "QuantizeLinear", "Resize", "Add"})
 # At the frame's full resolution, these move or convert values inside the first kernel; others would compute there.
@@ -59,10 +62,9 @@ def producers(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
     return {name: node for node in graph.node for name in node.output}
 
 
-def last_convolution(core: onnx.ModelProto) -> onnx.NodeProto:
-    """Return the core's last convolution, which stays in float32."""
-    last: onnx.NodeProto = [node for node in core.graph.node if node.op_type == "Conv"][-1]
-    return last
+def last_convolutions(core: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Return the last convolution of the autoencoder and of the defect head, if there is one: they stay in float32."""
+    return [node for node in core.graph.node if node.op_type == "Conv" and node.input[1].endswith(_LAST_WEIGHT)]
 
 
 def shapes_of(model: onnx.ModelProto) -> dict[str, tuple[tuple[int, ...], int]]:
@@ -155,11 +157,13 @@ def _zero_point_faults(model: onnx.ModelProto) -> list[str]:
 def _convolution_faults(model: onnx.ModelProto) -> list[str]:
     made_by = producers(model.graph)
     core = [node for node in model.graph.node if node.op_type == "Conv" and node.name.startswith("core/")]
-    if not core:
-        return ["no convolution of the core"]
+    last = [node.name for node in last_convolutions(model)]
+    if not last:
+        return ["no last convolution of the core"]
     return [
         f"{node.name}: {what} of a core convolution is not INT8"
-        for node in core[:-1]
+        for node in core
+        if node.name not in last
         for what, name in (("the input", node.input[0]), ("the weight", node.input[1]))
         if name not in made_by or made_by[name].op_type != "DequantizeLinear"
     ]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from engines.core_inputs import CORE_INPUTS
+from engines.defect_head import DefectHead, head_loss
 from engines.device import Device
 from engines.forward import as_pictures
 from engines.network import Autoencoder
@@ -29,7 +30,7 @@ class Step:
 
 
 class Trainer:
-    """Network, objective and optimiser.
+    """Network, defect head, objective and optimiser.
 
     Args:
         channels: Channels of the pictures.
@@ -47,7 +48,12 @@ class Trainer:
         self.network = network.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective: Objective = kind(channels, schedule.width).to(device.name)
         self._core_input = core_input.module()
+        self.head = None
+        if schedule.head:
+            head = DefectHead(channels, width=schedule.width).train()
+            self.head = head.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
         parameters = [*network.parameters(), *self.objective.shared_parameters()]
+        parameters += self.head.parameters() if self.head is not None else []
         self._optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
         self._scaler = torch.amp.GradScaler(device.name, enabled=device.narrow is torch.float16)
         self._device, self._seed = device, schedule.seed
@@ -62,11 +68,15 @@ class Trainer:
         """
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        batch = self._batch(pair, step)
+        shown, batch = self._batch(pair, step)
         narrow = self._device.narrow
         with torch.autocast(self._device.name, narrow, enabled=narrow is not None):
             answer = self.objective.answer(self.network, batch)
+            # The autoencoder is to rebuild what is normal, whether that suits the head or not.
+            logits = None if self.head is None else self.head(shown, answer.reconstruction.detach().float())
         loss = self.objective.loss(answer, batch)
+        if logits is not None:
+            loss = loss + head_loss(logits.float(), shown, batch.target)
         self._optimiser.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.step(self._optimiser)
@@ -78,6 +88,7 @@ class Trainer:
         """Return everything that the next step depends on."""
         return {
             "network": self.network.state_dict(),
+            "head": None if self.head is None else self.head.state_dict(),
             "objective": self.objective.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "scaler": self._scaler.state_dict(),
@@ -91,15 +102,17 @@ class Trainer:
             KeyError: It is not such a state.
         """
         self.network.load_state_dict(state["network"])
+        if self.head is not None:
+            self.head.load_state_dict(state["head"])
         self.objective.load_state_dict(state["objective"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._scaler.load_state_dict(state["scaler"])
 
-    def _batch(self, pair: Pair, step: int) -> Batch:
+    def _batch(self, pair: Pair, step: int) -> tuple[Tensor, Batch]:
         device = self._device.name
         target = as_pictures(pair.target, device)
         shown = target if pair.shown is pair.target else as_pictures(pair.shown, device)
         hidden = None if pair.hidden is None else torch.from_numpy(pair.hidden).to(device).unsqueeze(1).float()
         (seed,) = np.random.SeedSequence((self._seed, step)).generate_state(1)
         seen = self._core_input(shown).contiguous(memory_format=torch.channels_last)
-        return Batch(seen, target, hidden, int(seed))
+        return shown.contiguous(memory_format=torch.channels_last), Batch(seen, target, hidden, int(seed))

@@ -101,7 +101,8 @@ def train(
                 log.add(step, loss=done.loss, rate=rate, pair=pair, reconstruction=done.reconstruction)
             if checkpoint is not None and course.steps is not None and (checkpoint.due or course.finished):
                 checkpoint.save(_state(trainer, course))
-    core = Core(trainer.network.cpu().eval(), trainer.objective.core_input)
+    head = None if trainer.head is None else trainer.head.cpu().eval()
+    core = Core(trainer.network.cpu().eval(), trainer.objective.core_input, head)
     tenths = [float(np.mean(part)) for part in np.array_split(course.losses, min(10, course.step))]
     return Trained(core, course.step, course.seconds, device, continued_at, tenths)
 

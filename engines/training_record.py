@@ -7,16 +7,17 @@ import io
 from datetime import datetime, timezone
 from typing import Any
 
-from engines.box_choice import BoxChoice
 from engines.dataset import GoodImages
 from engines.energy import JOULES_PER_WH, Energy
+from engines.error_maps import LEARNED
+from engines.map_choice import MapChoice
 from engines.order import Order
 from engines.recipe import Recipe
 from engines.reduction import Geometry
 from engines.training import Trained
 
 
-def figures_of(order: Order, images: GoodImages, trained: Trained, energy: Energy, box: BoxChoice) -> dict[str, Any]:
+def figures_of(order: Order, images: GoodImages, trained: Trained, energy: Energy, choice: MapChoice) -> dict[str, Any]:
     """Return the content of `training.json`, but for what is known of the exported graph."""
     counts = {use: len(images.of(use)) for use in ("trained", "tuning", "set_aside")}
     return {
@@ -33,9 +34,10 @@ def figures_of(order: Order, images: GoodImages, trained: Trained, energy: Energ
         "bf16": trained.device.precision == "bf16",
         **_energy(energy, trained),
         "losses": [round(loss, 5) for loss in trained.losses],
-        "parameters": sum(p.numel() for p in trained.core.network.parameters()),
-        "box_map_px": box.box_map_px,
-        "box_auroc": {str(side): round(value, 4) for side, value in box.auroc.items()},
+        "parameters": trained.core.parameters(with_head=LEARNED in choice.errors),
+        "errors": choice.errors,
+        "box_map_px": choice.box_map_px,
+        "quality": {label: round(value, 4) for label, value in choice.quality.items()},
     }
 
 
@@ -49,7 +51,7 @@ def images_csv(images: GoodImages) -> bytes:
     return text.getvalue().encode()
 
 
-def recipe_of(order: Order, geometry: Geometry, trained: Trained, box: BoxChoice) -> Recipe:
+def recipe_of(order: Order, geometry: Geometry, trained: Trained, choice: MapChoice) -> Recipe:
     """Return the content of `recipe.yaml`."""
     height, width, channels = geometry.frame_shape
     schedule = order.schedule
@@ -62,8 +64,8 @@ def recipe_of(order: Order, geometry: Geometry, trained: Trained, box: BoxChoice
             "frame": {"height_px": height, "width_px": width, "channels": channels},
             "roi_xywh_px": list(geometry.roi_xywh_px),
             "map": {"height_map_px": geometry.map_shape[0], "width_map_px": geometry.map_shape[1]},
-            "error_maps": order.errors,
-            "box_map_px": box.box_map_px,
+            "error_maps": choice.errors,
+            "box_map_px": choice.box_map_px,
             "resize": order.resize,
             "training": {
                 "objective": schedule.objective,

@@ -53,7 +53,7 @@ VENDORS = {
         "edge_agent/synthetic/defects.py",
         "edge_agent/synthetic/imaging.py",
         "edge_agent/synthetic/plate.py",
-        "engines/box_choice.py",
+        "engines/map_choice.py",
         "engines/corruption_sheet.py",
         "engines/corruptions/__init__.py",
         "engines/corruptions/bold.py",

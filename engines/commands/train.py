@@ -45,7 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto takes CUDA where there is such a device"
     )
-    parser.add_argument("--errors", default="l2,msgms", metavar="NAMES", help="one to three of l2, ssim, msgms")
+    parser.add_argument(
+        "--errors",
+        metavar="NAMES",
+        help="one to three of l2, ssim, msgms, learned; what tells synthetic defects best where not given",
+    )
     parser.add_argument(
         "--roi", metavar="X,Y,W,H", help="inspected region in camera pixels; the whole frame if not given"
     )
@@ -75,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         name=name,
         map_shape=arguments.size,
         roi_xywh_px=roi,
-        errors=arguments.errors.split(","),
+        errors=arguments.errors.split(",") if arguments.errors else None,
         resize=arguments.resize or "none",
         rotates=arguments.rotates,
         schedule=_schedule(arguments),
@@ -86,7 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"recipe      {arguments.recipe}")
     print(f"images      {counts['trained']} trained, {counts['tuning']} tuning, {counts['set_aside']} set aside")
     print(f"training    {figures['steps']} steps in {figures['minutes']} min, loss {figures['losses'][-1]}")
-    print(f"network     {figures['gmac']} GMAC, {figures['parameters']} parameters, box {figures['box_map_px']}")
+    print(f"network     {figures['gmac']} GMAC, {figures['parameters']} parameters")
+    print(f"maps        {' + '.join(figures['errors'])}, smoothed over {figures['box_map_px']} pixels")
     print(f"next        edge-calibrate fit {arguments.recipe} --images {arguments.images} --false-reject-rate 0.05")
     if arguments.resize:
         print("note        made with --resize: it judges recorded images of mixed sizes; a live station takes one size")

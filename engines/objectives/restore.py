@@ -16,6 +16,7 @@ class Restore(Objective):
 
     core_input = "edges"
     skips = True
+    teaches_head = True
 
     def pair(self, corruptor: Corruptor, seed: tuple[int, ...], count: int) -> Pair:
         return Pair(*corruptor.batch(seed, count))

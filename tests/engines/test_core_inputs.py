@@ -34,8 +34,8 @@ def core_of(name):
 
 def quantiser(name, placement):
     """Step and zero point of the core's input."""
-    frames = [seen_of(every_code(), name)]
-    model = quantize_core(core_of(name), frames, core_input=CORE_INPUTS[name], placement=placement)
+    feeds = [{CORE_INPUT: seen_of(every_code(), name)}]
+    model = quantize_core(core_of(name), feeds, core_input=CORE_INPUTS[name], placement=placement)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     (node,) = (n for n in model.graph.node if n.op_type == "QuantizeLinear" and n.input[0] == CORE_INPUT)
     return constants[node.input[1]], constants[node.input[2]]

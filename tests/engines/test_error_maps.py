@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 import torch
 
-from engines.box_choice import smooth
-from engines.error_maps import MSGMS_C, Msgms, Ssim, make_error_maps
+from engines.box_mean import box_mean
+from engines.error_maps import MSGMS_C, ErrorMaps, Msgms, Ssim, check_error_maps
 from engines.errors import UsageError
-from engines.network import box_mean
+from engines.map_choice import smooth
 
 
 def pictures(seed=0, shape=(3, 24, 20)):
@@ -74,13 +74,13 @@ def test_msgms_is_its_definition():
 def test_l2_is_the_mean_square_over_channels():
     first, second = pictures()
     expected = ((first.astype(float) - second) ** 2).mean(axis=0)
-    np.testing.assert_allclose(run(make_error_maps(["l2"], 3)[0], first, second), expected, atol=1e-6)
+    np.testing.assert_allclose(run(ErrorMaps(["l2"], 3), first, second), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["l2", "ssim", "msgms"])
 def test_a_perfect_reconstruction_has_no_error(name):
     first, _ = pictures()
-    error = run(make_error_maps([name], 3)[0], first, first)
+    error = run(ErrorMaps([name], 3), first, first)
     assert error.min() >= 0
     assert error.max() < 1e-5
 
@@ -88,7 +88,7 @@ def test_a_perfect_reconstruction_has_no_error(name):
 @pytest.mark.parametrize("names", [[], ["l2", "l2"], ["mse"], ["l2", "ssim", "msgms", "l2"], [""]])
 def test_impossible_error_maps_are_refused(names):
     with pytest.raises(UsageError, match="msgms"):
-        make_error_maps(names, 3)
+        check_error_maps(names)
 
 
 @pytest.mark.parametrize("box", [1, 5, 21])

@@ -27,7 +27,7 @@ from engines.objectives.variational import PIXEL_SIGMA, Variational, kl_to_stand
 from engines.quantize import quantize_core
 from engines.reduction import Geometry
 from engines.schedule import Schedule
-from engines.structure import check_structure
+from engines.structure import CORE_INPUT, check_structure
 from engines.training import train
 
 NAMES = objective_names()
@@ -105,8 +105,8 @@ def test_every_objective_learns_and_leaves_nothing_of_itself_in_the_graph(name, 
     check_structure(join(parts), int8=False)
     maps = {"fp32": infer(join(parts), pictures[0])}
     for placement in ("tensorrt", "cpu"):
-        seen = (seen_of(pictures[i : i + 1], core.core_input) for i in range(3))
-        model = join(parts, core=quantize_core(parts.core, seen, core_input=core_input, placement=placement))
+        feeds = ({CORE_INPUT: seen_of(pictures[i : i + 1], core.core_input)} for i in range(3))
+        model = join(parts, core=quantize_core(parts.core, feeds, core_input=core_input, placement=placement))
         check_structure(model, int8=placement == "tensorrt")
         maps[placement] = infer(model, pictures[0])
     (expected,) = error_maps_of(core, ["l2"], pictures[:1])

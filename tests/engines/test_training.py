@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 import torch
 
-from engines.box_choice import BOXES, choose_box
 from engines.forward import error_maps_of
 from engines.images import read_image
 from engines.losses import ReconstructionLoss
@@ -51,28 +50,3 @@ def test_the_loss_of_a_perfect_reconstruction_is_zero():
     loss = ReconstructionLoss()
     assert loss(clean, clean) < 1e-5
     assert loss(clean, clean + 0.1) > 0.01
-
-
-def test_the_box_that_tells_defects_apart_is_chosen(pictures):
-    random = np.random.default_rng(0)
-    good = pictures[0].astype(int)
-
-    def error_maps(frames):
-        for frame in frames:
-            noise = random.random((1, 64, 64), np.float32)
-            yield noise + np.abs(frame - good).mean(2, dtype=np.float32)[None] / 40
-
-    same = np.repeat(pictures[:1], 6, axis=0)
-    choice = choose_box(error_maps, same, same, seed=0)
-    assert set(choice.auroc) == set(BOXES)
-    assert choice.auroc[choice.box_map_px] == max(choice.auroc.values()) > 0.7
-
-
-def test_a_blind_network_tells_nothing_apart(pictures):
-    def error_maps(frames):
-        for _ in frames:
-            yield np.ones((1, 64, 64), np.float32)
-
-    choice = choose_box(error_maps, pictures[:4], pictures[4:], seed=0)
-    assert set(choice.auroc.values()) == {0.5}
-    assert choice.box_map_px == min(BOXES)
