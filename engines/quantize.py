@@ -80,8 +80,6 @@ def _cpu_options() -> dict[str, Any]:
     return {
         "activation_type": QuantType.QUInt8,
         "op_types_to_quantize": _QUANTISED_BY_CPU,
-        # 7-bit weights: without VNNI the kernels add pairs of products in 16 bits and would saturate.
-        "reduce_range": True,
         "extra_options": {"WeightSymmetric": True},
     }
 
