@@ -22,6 +22,7 @@ collect_ignore = (
             "error_maps",
             "graph",
             "interruption",
+            "losses",
             "objectives",
             "recipe_files",
             "train_command",
