@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from engines.auroc import auroc
 from engines.command_line import track
 from engines.images import Frame
 from engines.moments import RunningMoments
@@ -132,10 +133,7 @@ def _changed(frame: Frame, shown: Frame) -> npt.NDArray[np.bool_]:
 
 
 def _auroc(values: dict[bool, list[_Values]]) -> float:
-    """Return the probability that a defective one is above a good one; half of it where they are equal."""
     if not values[True]:
         return 0.5
     good, bad = (np.concatenate(values[which]) for which in (False, True))
-    ordered = np.sort(good)
-    below, not_above = (np.searchsorted(ordered, bad, side) for side in ("left", "right"))
-    return float((below + not_above).mean() / (2 * good.size))
+    return auroc(good, bad)

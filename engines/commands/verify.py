@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.table import Table
 from engines.command_line import write_json
 from engines.errors import EngineError
 from engines.golden import GoldenResult, compare_golden, load_golden, map_difference
+from engines.precision import Precision, compare_precisions
 from engines.recipe import MODEL_FILES, load_recipe
 from engines.runtime import Maps, open_runtime
 
@@ -21,6 +23,9 @@ HELP = "check a recipe: files, structure of the models, golden maps, cost of INT
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help="recipe folder")
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR", help="good images: also compare the three precisions on them"
+    )
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads of one inference")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result")
 
@@ -42,6 +47,10 @@ def run(arguments: argparse.Namespace) -> int:
     cost = _cost_of_int8(folder, arguments.threads)
     gmac = count_gmac(models["fp32"])
     _print(golden, cost)
+    precisions = {}
+    if arguments.images is not None:
+        precisions = compare_precisions(folder, recipe, arguments.images, threads=arguments.threads)
+        _print_precisions(precisions)
     failed = [result for results in golden.values() for result in results if not result.within]
     print(
         f"{recipe.name}: {gmac:.2f} GMAC, structure and {len(golden['cpu'])} golden frames checked, {len(failed)} failed"
@@ -51,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         "gmac": round(gmac, 3),
         "golden": {kind: {r.name: r.difference for r in results} for kind, results in golden.items()},
         "difference_to_fp32": cost,
+        "precisions": {kind: asdict(precision) for kind, precision in precisions.items()} or None,
         "tolerance": golden["cpu"][0].tolerance,
         "passed": not failed,
     }
@@ -90,4 +100,14 @@ def _print(golden: dict[str, list[GoldenResult]], cost: dict[str, dict[str, floa
             verdict = "ok" if result.within else "DIFFERS"
             to_exact = f"{100 * cost[kind][result.name]:.2f} %"
             table.add_row(result.name, MODEL_FILES[kind], f"{100 * result.difference:.4f} %", to_exact, verdict)
+    Console().print(table)
+
+
+def _print_precisions(precisions: dict[str, Precision]) -> None:
+    table = Table("model", "AUROC, synthetic defects", "maps, good", "maps, defective", "verdicts as FP32")
+    for kind, precision in precisions.items():
+        differences = (f"{100 * precision.map_difference[which]:.2f} %" for which in ("good", "defective"))
+        table.add_row(
+            MODEL_FILES[kind], f"{precision.auroc:.4f}", *differences, f"{100 * precision.equal_verdicts:.1f} %"
+        )
     Console().print(table)
