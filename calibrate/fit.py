@@ -49,8 +49,17 @@ class FitFrame:
     use: Use
 
 
-def fit(engine: RecipeEngine, images: Path, wish: FitWish) -> ThresholdRevision:
+def fit(
+    engine: RecipeEngine, images: Path, wish: FitWish, *, must_reject_test_pieces: bool = True
+) -> ThresholdRevision:
     """Fit and save a revision; it is not put in force.
+
+    Args:
+        engine: The model that the revision will belong to.
+        images: Good frames, those that were set aside among them.
+        wish: What the technician asked for.
+        must_reject_test_pieces: Refuse thresholds that let one pass. Only a measurement may do without, which wants
+            the figures of a bad recipe, too.
 
     Raises:
         DatasetError: The frames cannot be used, or none was kept from the network.
@@ -85,7 +94,8 @@ def fit(engine: RecipeEngine, images: Path, wish: FitWish) -> ThresholdRevision:
     )
     calibration = _calibration(engine, wish, factor, min_area, promise, fit_frame_limits(shown))
     revision = ThresholdRevision(draft.location, draft.scale, calibration)
-    _check_test_pieces(engine, revision)
+    if must_reject_test_pieces:
+        check_test_pieces(engine, revision)
     save_thresholds(
         engine.folder, revision, images_csv=_images_csv(frames, scores), versions={"edge-agent": version("edge-agent")}
     )
@@ -195,7 +205,12 @@ def _calibration(
     )
 
 
-def _check_test_pieces(engine: RecipeEngine, revision: ThresholdRevision) -> None:
+def check_test_pieces(engine: RecipeEngine, revision: ThresholdRevision) -> None:
+    """Refuse thresholds with which a test piece would pass.
+
+    Raises:
+        ThresholdsError: One would.
+    """
     for piece in load_golden(engine.folder):
         if piece.kind != "defect":
             continue

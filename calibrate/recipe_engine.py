@@ -31,8 +31,21 @@ class LoadedFrame:
 class RecipeEngine:
     """One loaded model of a recipe with one slot; close it, or use `contextlib.closing`."""
 
-    def __init__(self, folder: Path, *, model: Literal["tensorrt", "cpu"] = "cpu", threads: int = 2) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        model: Literal["fp32", "tensorrt", "cpu"] = "cpu",
+        runtime: str | None = None,
+        threads: int = 2,
+    ) -> None:
         """Load the model.
+
+        Args:
+            folder: The recipe.
+            model: Which of its model files.
+            runtime: What runs it; None takes the runtime that the file was made for.
+            threads: CPU threads of one inference.
 
         Raises:
             RecipeError: The recipe is damaged.
@@ -41,7 +54,7 @@ class RecipeEngine:
         self.folder = folder
         self.model = model
         self.recipe = load_recipe(folder)
-        self.runtime = open_runtime(model, folder / MODEL_FILES[model], threads=threads)
+        self.runtime = open_runtime(runtime or model, folder / MODEL_FILES[model], threads=threads)
         self._slot: Frame = np.zeros(self.recipe.frame_shape, np.uint8)
         self.runtime.bind([self._slot])
 

@@ -55,7 +55,7 @@ class Calibration(StrictModel):
     created: str
     made_by: str
     note: str
-    model: Literal["tensorrt", "cpu"]
+    model: Literal["fp32", "tensorrt", "cpu"]
     model_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     factor: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     min_area_map_px: Annotated[int, Field(ge=1)]
