@@ -36,11 +36,14 @@ class Trainer:
         channels: Channels of the pictures.
         schedule: Gives width, seed and objective.
         device: Where it runs.
+        kind: The objective's class; None takes the one that the schedule names.
     """
 
-    def __init__(self, channels: int, schedule: Schedule, device: Device) -> None:
+    def __init__(
+        self, channels: int, schedule: Schedule, device: Device, *, kind: type[Objective] | None = None
+    ) -> None:
         torch.manual_seed(schedule.seed)
-        kind = objective_named(schedule.objective)
+        kind = kind or objective_named(schedule.objective)
         core_input = CORE_INPUTS[kind.core_input]
         network = Autoencoder(
             channels, width=schedule.width, inputs=core_input.planes(channels), skips=kind.skips

@@ -19,7 +19,7 @@ from engines.device import Device, choose_device, set_threads
 from engines.errors import EngineError
 from engines.forward import Core
 from engines.images import Frame
-from engines.objective import Pair
+from engines.objective import Objective, Pair
 from engines.pairs_ahead import made_ahead
 from engines.schedule import Course, Schedule, learning_rate
 from engines.trainer import Trainer
@@ -63,6 +63,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     interrupted: State | None = None,
     log: TrainingLog | None = None,
+    kind: type[Objective] | None = None,
 ) -> Trained:
     """Train a network on good frames.
 
@@ -73,13 +74,14 @@ def train(
         checkpoint: Is saved every minute and at the end.
         interrupted: What such a checkpoint held: continue there.
         log: Is told of every step.
+        kind: The objective's class, where it is none of those that the schedule can name.
 
     Raises:
         EngineError: The device does not exist, or the loss is not a number any more.
     """
     device = choose_device(schedule.device)
     set_threads(pictures.shape[1] * pictures.shape[2] * schedule.batch)
-    trainer = Trainer(pictures.shape[3], schedule, device)
+    trainer = Trainer(pictures.shape[3], schedule, device, kind=kind)
     course = Course(schedule)
     if interrupted is not None:
         _resume(trainer, course, interrupted)

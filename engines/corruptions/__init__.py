@@ -6,10 +6,12 @@ test a station (`engines.synthetic_defects` is a generator of its own for that).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 
-from engines.corruptions.kinds import KINDS
+from engines.corruptions.kinds import KINDS, Kind
 from engines.corruptions.masks import Random
 from engines.images import Frame
 
@@ -22,13 +24,28 @@ class Corruptor:
     Args:
         pictures: Good frames at map size, (n, h, w, C') uint8; read only, kept.
         rotates: The part lies at any angle: pairs are turned and shifted at random.
+        kinds: What to draw, each by its share of theirs.
+        clean_share: How many of the frames stay as they are.
     """
 
-    def __init__(self, pictures: Frame, *, rotates: bool) -> None:
+    def __init__(
+        self,
+        pictures: Frame,
+        *,
+        rotates: bool,
+        kinds: Iterable[Kind] = KINDS.values(),
+        clean_share: float = CLEAN_SHARE,
+    ) -> None:
         self._pictures = pictures
         self._rotates = rotates
-        self._kinds = list(KINDS.values())
-        self._shares = [kind.share for kind in self._kinds]
+        self._kinds = list(kinds)
+        shares = np.array([kind.share for kind in self._kinds])
+        self._shares = shares / shares.sum()
+        self._clean_share = clean_share
+
+    def varied(self, *, kinds: Iterable[Kind], clean_share: float) -> Corruptor:
+        """Return another corruptor of the same frames."""
+        return Corruptor(self._pictures, rotates=self._rotates, kinds=kinds, clean_share=clean_share)
 
     def batch(self, seed: tuple[int, ...], count: int) -> tuple[Frame, Frame]:
         """Return corrupted and clean frames, each (count, h, w, C') uint8; three of ten on average are equal.
@@ -41,7 +58,7 @@ class Corruptor:
         clean = np.stack([self.pick(random) for _ in range(count)])
         corrupted = clean.copy()
         for index in range(count):
-            if random.random() >= CLEAN_SHARE:
+            if random.random() >= self._clean_share:
                 corrupted[index] = self.corrupt(clean[index], random)
         return corrupted, clean
 

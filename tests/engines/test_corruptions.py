@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from engines.corruptions import Corruptor
-from engines.corruptions.kinds import KINDS
+from engines.corruptions.kinds import KINDS, Kind
 from engines.images import read_image
 from engines.synthetic_defects import add_defect, draw_test_piece
 
@@ -86,3 +86,14 @@ def test_a_test_piece_lies_inside_the_region_and_cannot_be_overlooked():
 
 def test_a_grey_test_piece():
     assert draw_test_piece(np.zeros((64, 64, 1), np.uint8), (0, 0, 64, 64), 0).max() == 255
+
+
+def test_a_varied_corruptor_draws_only_the_kinds_it_is_given():
+    pictures = np.full((4, 64, 64, 3), 90, np.uint8)
+    dark = Kind(lambda picture, _random, _pick: np.minimum(picture, 7), 0.02)
+    clean = Corruptor(pictures, rotates=False)
+    shown, target = clean.varied(kinds=[dark], clean_share=0.0).batch((0,), 12)
+    assert (shown == 7).all()
+    assert (target == 90).all()
+    shown, _ = clean.varied(kinds=[dark], clean_share=1.0).batch((0,), 12)
+    assert (shown == 90).all()
