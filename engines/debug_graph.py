@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from engines.errors import RecipeError
 from engines.images import Frame
 from engines.runtime.onnxruntime_cpu import session_options
-from engines.structure import RECONSTRUCTION, load_model
+from engines.structure import RECONSTRUCTION, STITCHED, load_model
 
 OUTPUT = "reconstruction"
 
@@ -26,16 +26,17 @@ def with_reconstruction(model_path: Path) -> bytes:
     """
     model = load_model(model_path)
     values = {value.name: value for value in model.graph.value_info}
-    if RECONSTRUCTION not in values:
+    source = STITCHED if STITCHED in values else RECONSTRUCTION
+    if source not in values:
         raise RecipeError(
             f"{model_path} is not a model of this product.",
             fix="Give a model file of a recipe that `edge-engines verify` accepts.",
         )
-    _, channels, height, width = (side.dim_value for side in values[RECONSTRUCTION].type.tensor_type.shape.dim)
+    _, channels, height, width = (side.dim_value for side in values[source].type.tensor_type.shape.dim)
     for name, number in (("debug/most", 1.0), ("debug/least", 0.0), ("debug/codes", 255.0), ("debug/half", 0.5)):
         model.graph.initializer.append(numpy_helper.from_array(np.array(number, np.float32), name))
     steps: list[tuple[str, list[str], dict[str, Any]]] = [
-        ("Clip", [RECONSTRUCTION, "debug/least", "debug/most"], {}),
+        ("Clip", [source, "debug/least", "debug/most"], {}),
         ("Mul", ["debug/Clip", "debug/codes"], {}),
         # Cast cuts off; half a code makes it round.
         ("Add", ["debug/Mul", "debug/half"], {}),

@@ -23,7 +23,7 @@ from engines.error_maps import LEARNED
 from engines.forward import Core
 from engines.graph import CoreGraph, Front, Tail
 from engines.reduction import Geometry
-from engines.structure import CORE_INPUT, CORE_PICTURE, LOGITS, RECONSTRUCTION
+from engines.tile_planes import Cutter, Stitcher
 
 OPSET = 18
 INPUT, OUTPUT = "frame", "anomaly_maps"
@@ -31,11 +31,16 @@ INPUT, OUTPUT = "frame", "anomaly_maps"
 
 @dataclass(frozen=True)
 class Parts:
-    """The three exported parts; every name begins with `front/`, `core/` or `tail/`, but for the model's own two."""
+    """The exported parts; every name begins with the part's own and a slash, but for the model's own two.
+
+    `cut` and `stitch` stand before and after the core where it works on tiles.
+    """
 
     front: onnx.ModelProto
     core: onnx.ModelProto
     tail: onnx.ModelProto
+    cut: onnx.ModelProto | None = None
+    stitch: onnx.ModelProto | None = None
 
 
 def export_parts(geometry: Geometry, core: Core, errors: list[str], *, box: int) -> Parts:
@@ -53,19 +58,25 @@ def export_parts(geometry: Geometry, core: Core, errors: list[str], *, box: int)
     seen = torch.zeros(1, CORE_INPUTS[core.core_input].planes(geometry.channels), height, width)
     graph = CoreGraph(core, errors)
     plain = copy.deepcopy(graph).to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    tail = Tail(errors, geometry.channels, box=box)
-    front = _export(Front(geometry, core.core_input), (frame,), ["frame"], ["picture", "seen"])
+    # Tensors of their own: one passed twice becomes one input.
     if LEARNED in errors:
-        rebuilt = _export(plain, (seen, picture), ["seen", "picture"], ["reconstruction", "logits"])
-        shown = (picture, picture.clone(), picture[:, :1].clone())
-        maps = _export(tail, shown, ["picture", "reconstruction", "logits"], ["maps"])
+        shown = {"seen": seen, "picture": picture}
+        found = {"reconstruction": picture.clone(), "logits": picture[:, :1].clone()}
     else:
-        rebuilt = _export(plain.network, (seen,), ["seen"], ["reconstruction"])
-        # Two tensors: one passed twice becomes one input.
-        maps = _export(tail, (picture, picture.clone()), ["picture", "reconstruction"], ["maps"])
-    return Parts(
-        *(compose.add_prefix(part, f"{name}/") for part, name in ((front, "front"), (rebuilt, "core"), (maps, "tail")))
-    )
+        plain, shown, found = plain.network, {"seen": seen}, {"reconstruction": picture.clone()}
+    cutter, stitcher = Cutter(geometry.tiling), Stitcher(geometry.tiling)
+    parts = {
+        "front": _export(Front(geometry, core.core_input), (frame,), ["frame"], ["picture", "seen"]),
+        "core": _export(plain, cutter(*shown.values()), [*shown], [*found]),
+        "tail": _export(
+            Tail(errors, geometry.channels, box=box), (picture, *found.values()), ["picture", *found], ["maps"]
+        ),
+    }
+    if geometry.tiling.count > 1:
+        parts["cut"] = _export(cutter, tuple(shown.values()), [*shown], [f"{name}_tiles" for name in shown])
+        tiles = cutter(*found.values())
+        parts["stitch"] = _export(stitcher, tiles, [f"{name}_tiles" for name in found], [*found])
+    return Parts(**{name: compose.add_prefix(part, f"{name}/") for name, part in parts.items()})
 
 
 def join(parts: Parts, *, core: onnx.ModelProto | None = None) -> onnx.ModelProto:
@@ -79,12 +90,20 @@ def join(parts: Parts, *, core: onnx.ModelProto | None = None) -> onnx.ModelProt
         A checked model: `frame` uint8 (1, H, W, C) to `anomaly_maps` float32 (1, K, h, w).
     """
     core = core or parts.core
-    with_head = any(value.name == LOGITS for value in core.graph.output)
-    io_map = [("front/seen", CORE_INPUT), *([("front/picture", CORE_PICTURE)] if with_head else [])]
-    outputs = ["front/picture", RECONSTRUCTION, *([LOGITS] if with_head else [])]
-    joined = compose.merge_models(_alike(parts.front, core), core, io_map=io_map, outputs=outputs)
-    io_map = [(name, f"tail/{name.split('/')[1]}") for name in outputs]
-    model = compose.merge_models(joined, _alike(parts.tail, joined), io_map=io_map)
+    inputs, outputs = ([value.name.split("/")[1] for value in side] for side in (core.graph.input, core.graph.output))
+    picture, seen, found = "front/picture", "front/{}", "core/{}"
+    model = _alike(parts.front, core)
+    if parts.cut is not None:
+        links = {f"front/{name}": f"cut/{name}" for name in inputs}
+        seen = "cut/{}_tiles"
+        model = _append(model, parts.cut, links, keep=[picture, *map(seen.format, inputs)])
+    links = {seen.format(name): f"core/{name}" for name in inputs}
+    model = _append(model, core, links, keep=[picture, *map(found.format, outputs)])
+    if parts.stitch is not None:
+        links = {f"core/{name}": f"stitch/{name}_tiles" for name in outputs}
+        found = "stitch/{}"
+        model = _append(model, parts.stitch, links, keep=[picture, *map(found.format, outputs)])
+    model = _append(model, parts.tail, {picture: "tail/picture"} | {found.format(n): f"tail/{n}" for n in outputs})
     _rename(model, "front/frame", INPUT)
     _rename(model, "tail/maps", OUTPUT)
     model.graph.name = "inspection"
@@ -95,6 +114,13 @@ def join(parts: Parts, *, core: onnx.ModelProto | None = None) -> onnx.ModelProt
     model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _append(
+    model: onnx.ModelProto, part: onnx.ModelProto, links: dict[str, str], *, keep: list[str] | None = None
+) -> onnx.ModelProto:
+    """Put a part behind a model: `links` are its inputs by the tensor they take, `keep` is what both have as outputs."""
+    return compose.merge_models(model, _alike(part, model), io_map=[*links.items()], outputs=keep)
 
 
 def _alike(model: onnx.ModelProto, other: onnx.ModelProto) -> onnx.ModelProto:

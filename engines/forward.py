@@ -16,6 +16,8 @@ from engines.error_maps import ErrorMaps
 from engines.images import Frame
 from engines.network import Autoencoder
 from engines.runtime import Maps
+from engines.tile_planes import Cutter, Stitcher
+from engines.tiling import Tiling, plan_tiling
 
 _BATCH = 4
 
@@ -53,11 +55,31 @@ def seen_of(frames: Frame, core_input: str) -> npt.NDArray[np.float32]:
 
 
 @torch.no_grad()
-def error_maps_of(core: Core, errors: list[str], frames: Frame) -> Iterator[Maps]:
-    """Yield the error maps before the box, (K, h, w) float32, of frames at map size, (n, h, w, C') uint8, in order."""
+def tiles_of(planes: npt.NDArray[np.float32], tiling: Tiling) -> npt.NDArray[np.float32]:
+    """Cut planes (n, c, h, w) into the tiles that the core gets, (T x n, c, h', w')."""
+    (tiles,) = Cutter(tiling)(torch.from_numpy(planes))
+    found: npt.NDArray[np.float32] = tiles.numpy()
+    return found
+
+
+@torch.no_grad()
+def error_maps_of(core: Core, errors: list[str], frames: Frame, tiling: Tiling | None = None) -> Iterator[Maps]:
+    """Yield the error maps before the box, (K, h, w) float32, of frames at map size, (n, h, w, C') uint8, in order.
+
+    Args:
+        core: The network.
+        errors: Names of the K error maps.
+        frames: Read only.
+        tiling: How the core is shown the frames; None shows them whole.
+    """
+    tiling = tiling or plan_tiling((frames.shape[1], frames.shape[2]), (1, 1))
+    cut, stitch = Cutter(tiling), Stitcher(tiling)
     core_input, error_maps = CORE_INPUTS[core.core_input].module(), ErrorMaps(errors, frames.shape[3])
-    for start in range(0, len(frames), _BATCH):
-        pictures = as_pictures(frames[start : start + _BATCH])
-        reconstructions = core.network(core_input(pictures))
-        logits = None if core.head is None else core.head(pictures, reconstructions)
-        yield from error_maps(pictures, reconstructions, logits).numpy()
+    at_once = max(1, _BATCH // tiling.count)
+    for start in range(0, len(frames), at_once):
+        pictures = as_pictures(frames[start : start + at_once])
+        seen, shown = cut(core_input(pictures), pictures)
+        found = [core.network(seen)]
+        if core.head is not None:
+            found.append(core.head(shown, found[0]))
+        yield from error_maps(pictures, *stitch(*found)).numpy()

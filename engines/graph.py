@@ -13,6 +13,7 @@ from engines.core_inputs import CORE_INPUTS
 from engines.error_maps import LEARNED, ErrorMaps
 from engines.forward import Core
 from engines.reduction import Geometry
+from engines.tile_planes import Cutter, Stitcher
 
 
 class Front(nn.Module):
@@ -73,9 +74,11 @@ class InspectionGraph(nn.Module):
     def __init__(self, front: Front, core: CoreGraph, tail: Tail) -> None:
         super().__init__()
         self.front, self.core, self.tail = front, core, tail
+        tiling = front.geometry.tiling
+        self.cutter, self.stitcher = Cutter(tiling), Stitcher(tiling)
 
     def forward(self, frame: Tensor) -> Tensor:
         """Map (1, H, W, C) uint8 to the anomaly maps (1, K, h, w) float32."""
         picture, seen = self.front(frame)
-        maps: Tensor = self.tail(picture, *self.core(seen, picture))
+        maps: Tensor = self.tail(picture, *self.stitcher(*self.core(*self.cutter(seen, picture))))
         return maps

@@ -11,9 +11,19 @@ import numpy.typing as npt
 
 from engines.errors import UsageError
 from engines.images import Frame
+from engines.tiling import (
+    SIDE_MULTIPLE,
+    SMALLEST_SIDE_MAP_PX,
+    Tiles,
+    Tiling,
+    check_region,
+    check_tiles,
+    longest_length,
+    plan_tiling,
+    span_of,
+)
 
-SIDE_MULTIPLE = 16
-SMALLEST_SIDE_MAP_PX, LARGEST_SIDE_MAP_PX = 64, 4096
+LARGEST_SIDE_MAP_PX = 4096
 # Enlarging adds pixels to compute and nothing to see; a little of it reaches the smallest map.
 _MOST_ENLARGED = 2
 
@@ -26,11 +36,13 @@ class Geometry:
         frame_shape: (H, W, C) of the camera's frame in pixels.
         roi_xywh_px: The inspected region in camera pixels.
         map_shape: (h, w) of the anomaly maps.
+        tiles: Rows and columns of tiles in which the network sees the map.
     """
 
     frame_shape: tuple[int, int, int]
     roi_xywh_px: tuple[int, int, int, int]
     map_shape: tuple[int, int]
+    tiles: Tiles = (1, 1)
 
     @property
     def channels(self) -> int:
@@ -44,22 +56,31 @@ class Geometry:
         largest = min(height // self.map_shape[0], width // self.map_shape[1])
         return next((k for k in range(largest, 1, -1) if height % k == 0 and width % k == 0), 1)
 
+    @property
+    def tiling(self) -> Tiling:
+        """How the map is cut."""
+        return plan_tiling(self.map_shape, self.tiles)
+
     def check(self) -> None:
         """Refuse a geometry that the network or the frame cannot satisfy.
 
         Raises:
-            UsageError: The ROI leaves the frame, or a map side is below 64, not divisible by 16, or more than twice the
-                ROI's.
+            UsageError: The ROI leaves the frame, a map side is below 64, not divisible by 16, or more than twice the
+                ROI's, or there are too many tiles for the map.
         """
         _check_region(self.frame_shape, self.roi_xywh_px)
         _, _, width, height = self.roi_xywh_px
         check_map_shape(self.map_shape)
         if self.map_shape[0] > _MOST_ENLARGED * height or self.map_shape[1] > _MOST_ENLARGED * width:
             raise _enlarges(self.map_shape, (height, width))
+        plan_tiling(self.map_shape, self.tiles)
 
 
 def plan_geometry(
-    frame_shape: tuple[int, int, int], roi_xywh_px: tuple[int, int, int, int] | None, size: int | tuple[int, int]
+    frame_shape: tuple[int, int, int],
+    roi_xywh_px: tuple[int, int, int, int] | None,
+    size: int | tuple[int, int],
+    tiles: Tiles = (1, 1),
 ) -> Geometry:
     """Return what is inspected at which size.
 
@@ -67,36 +88,45 @@ def plan_geometry(
         frame_shape: (H, W, C) of the camera's frame in pixels.
         roi_xywh_px: The inspected region; None takes the whole frame.
         size: (h, w) of the maps, or one number; see `map_shape_for`.
+        tiles: Rows and columns of tiles.
 
     Raises:
         UsageError: The frame or the network cannot satisfy it.
     """
     roi = roi_xywh_px or (0, 0, frame_shape[1], frame_shape[0])
     check_map_shape(size)
+    check_tiles(tiles)
     _check_region(frame_shape, roi)
-    geometry = Geometry(frame_shape, roi, map_shape_for((roi[3], roi[2]), size) if isinstance(size, int) else size)
+    if isinstance(size, int):
+        check_region((roi[3], roi[2]), tiles)
+        size = map_shape_for((roi[3], roi[2]), size, tiles)
+    geometry = Geometry(frame_shape, roi, size, tiles)
     geometry.check()
     return geometry
 
 
-def map_shape_for(region_shape: tuple[int, int], size: int) -> tuple[int, int]:
-    """Return the map size with about `size` x `size` pixels in a region's own aspect ratio.
+def map_shape_for(region_shape: tuple[int, int], size: int, tiles: Tiles = (1, 1)) -> tuple[int, int]:
+    """Return the map size in a region's own aspect ratio whose tiles have about `size` x `size` pixels each.
 
-    Both sides are the nearest multiples of 16, at least 64, at most 4096, and not larger than the region. Where the shorter side
-    would fall below 64, it is 64 and the longer one keeps the number of pixels, not the aspect.
+    Both sides of a tile are the nearest multiples of 16, at least 64; the map is as large as the tiles cover, at most
+    4096, and not larger than the region. Where a tile's shorter side would fall below 64, it is 64 and the longer one
+    keeps the number of pixels, not the aspect.
 
     Args:
         region_shape: (height, width) of the inspected region in camera pixels.
-        size: Side of the square map that has as many pixels.
+        size: Side of the square tile that has as many pixels.
+        tiles: Rows and columns of tiles; 1 x 1 is the map itself.
 
     Returns:
         (h, w).
     """
     height, width = region_shape
-    scale = min(1.0, size / math.sqrt(height * width))
+    down, across = (span_of(count) for count in tiles)
+    scale = min(1.0, size * math.sqrt(down * across) / math.sqrt(height * width))
     # The longest side that leaves the number of pixels to a shorter one of at least 64.
-    longest = scale * scale * height * width / SMALLEST_SIDE_MAP_PX
-    return _snap(min(scale * height, longest), height), _snap(min(scale * width, longest), width)
+    longest = scale * scale * height * width / SMALLEST_SIDE_MAP_PX / (down * across)
+    tile_height, tile_width = (min(side, longest) for side in (scale * height / down, scale * width / across))
+    return _snap(tile_height, height, tiles[0]), _snap(tile_width, width, tiles[1])
 
 
 def check_map_shape(size: int | tuple[int, int]) -> None:
@@ -145,9 +175,10 @@ def _check_region(frame_shape: tuple[int, int, int], roi_xywh_px: tuple[int, int
         )
 
 
-def _snap(side: float, available: int) -> int:
-    nearest = round(side / SIDE_MULTIPLE) * SIDE_MULTIPLE
-    return max(SMALLEST_SIDE_MAP_PX, min(nearest, available // SIDE_MULTIPLE * SIDE_MULTIPLE, LARGEST_SIDE_MAP_PX))
+def _snap(tile_side: float, available: int, count: int = 1) -> int:
+    nearest = max(SMALLEST_SIDE_MAP_PX, round(tile_side / SIDE_MULTIPLE) * SIDE_MULTIPLE)
+    largest = min(available // SIDE_MULTIPLE * SIDE_MULTIPLE, LARGEST_SIDE_MAP_PX)
+    return max(SMALLEST_SIDE_MAP_PX, min(longest_length(nearest, count), largest))
 
 
 def _enlarges(map_shape: tuple[int, int], region_shape: tuple[int, int]) -> UsageError:

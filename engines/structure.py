@@ -14,6 +14,8 @@ NEWEST_OPSET, NEWEST_IR = 18, 10
 # Names inside the joined model.
 CORE_INPUT, CORE_PICTURE = "core/seen", "core/picture"
 RECONSTRUCTION, LOGITS = "core/reconstruction", "core/logits"
+# The reconstruction of the whole picture, where the core's is of tiles.
+STITCHED = "stitch/reconstruction"
 # The parameters of the core's last convolutions, one of the autoencoder and one of the defect head, in float32.
 _LAST_WEIGHT = "last.weight"
 # Between a convolution and the Resize above it.

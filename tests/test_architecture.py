@@ -30,6 +30,7 @@ VENDORS = {
         "engines/objectives/sparse.py",
         "engines/objectives/variational.py",
         "engines/tensorboard_log.py",
+        "engines/tile_planes.py",
         "engines/trainer.py",
         "engines/training.py",
     },
