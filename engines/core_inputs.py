@@ -39,8 +39,19 @@ class EdgeFilter(nn.Module):
     def forward(self, picture: Tensor) -> Tensor:
         """Map (N, C', h, w) in [0, 1] to edges (N, 1, h, w) in [0, 1]."""
         grey = grey_of(picture)
-        largest, minus_smallest = (functional.max_pool2d(plane, 3, 1, 1) for plane in (grey, -grey))
-        return torch.clamp((largest + minus_smallest) * EDGE_GAIN, 0.0, 1.0)
+        if self.training:
+            # torch's max-pool of one plane takes ten times as long; in the graph it is one operator instead of ten.
+            steps = _extreme(grey, torch.maximum) - _extreme(grey, torch.minimum)
+        else:
+            largest, minus_smallest = (functional.max_pool2d(plane, 3, 1, 1) for plane in (grey, -grey))
+            steps = largest + minus_smallest
+        return torch.clamp(steps * EDGE_GAIN, 0.0, 1.0)
+
+
+def _extreme(plane: Tensor, of_two: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    padded = functional.pad(plane, (1, 1, 1, 1), mode="replicate")
+    rows = of_two(of_two(padded[:, :, :-2], padded[:, :, 1:-1]), padded[:, :, 2:])
+    return of_two(of_two(rows[..., :-2], rows[..., 1:-1]), rows[..., 2:])
 
 
 class _Centred(nn.Module):

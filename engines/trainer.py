@@ -57,7 +57,7 @@ class Trainer:
             self.head = head.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
         parameters = [*network.parameters(), *self.objective.shared_parameters()]
         parameters += self.head.parameters() if self.head is not None else []
-        self._optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+        self._optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True)
         self._scaler = torch.amp.GradScaler(device.name, enabled=device.narrow is torch.float16)
         self._device, self._seed = device, schedule.seed
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from engines.command_line import map_size, write_json
 from engines.errors import EngineError, UsageError
 from engines.objectives import DEFAULT_OBJECTIVE, objective_names
+from engines.processor import prepare_processor
 from engines.schedule import Schedule
 
 HELP = "train a recipe on a folder of good images"
@@ -67,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     # torch takes seconds to load; a mistyped command line must not wait for it.
     roi, name = _roi(arguments.roi), _name(arguments.name, arguments.recipe)
     _check_numbers(arguments)
+    prepare_processor()
     with _missing_libraries():
         from engines.make_recipe import make_recipe
         from engines.order import Order

@@ -89,3 +89,10 @@ def test_hues_of_one_grey_look_the_same(name):
     other = shifted + torch.tensor([tone[1], -tone[0], 0.0]).reshape(1, 3, 1, 1) * 0.1
     module = CORE_INPUTS[name].module()
     torch.testing.assert_close(module(shifted), module(other), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_edges_of_training_are_those_of_the_graph(channels):
+    pictures = as_pictures(every_code(channels))
+    edge_filter = CORE_INPUTS["edges"].module()
+    assert torch.equal(edge_filter.train()(pictures), edge_filter.eval()(pictures))
