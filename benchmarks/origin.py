@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import engines
+from engines.files import replace_file
 from engines.machine import processor_name
 
 # The results lie in the same tree: a row that was just written makes no other program of this one.
@@ -23,6 +24,15 @@ def code_commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{found}-dirty" if changed else found
+
+
+def commit_at_begin(folder: Path) -> str:
+    """Return the commit at which the work in a folder was begun; this one, if it begins now."""
+    path = folder / "commit"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(path, code_commit().encode())
+    return path.read_text()
 
 
 def today() -> str:
