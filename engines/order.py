@@ -44,7 +44,8 @@ class Order:
 
 def training_facts(order: Order, images: GoodImages, geometry: Geometry, device: Device) -> dict[str, Fact]:
     """Return all that decides what the network becomes, by option: a checkpoint serves only the same."""
-    schedule = {f"--{name}": value for name, value in asdict(order.schedule).items() if name != "device"}
+    named_below = {"device", "head"}
+    schedule = {f"--{name}": value for name, value in asdict(order.schedule).items() if name not in named_below}
     height, width = geometry.map_shape
     return {
         **schedule,
@@ -52,6 +53,7 @@ def training_facts(order: Order, images: GoodImages, geometry: Geometry, device:
         "--roi": ",".join(map(str, geometry.roi_xywh_px)),
         "--resize": order.resize,
         "--rotates": order.rotates,
+        "the map `learned` of --errors": order.schedule.head,
         "the device": f"{device.name}, {device.precision}",
         "the content of the images": _fingerprint(images),
     }
