@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -22,7 +22,7 @@ from engines.error_maps import LEARNED, check_error_maps
 from engines.errors import UsageError
 from engines.export import Parts, export_parts, join
 from engines.files import replace_file
-from engines.forward import Core, as_pictures, error_maps_of, seen_of
+from engines.forward import Core, as_pictures, error_maps_of, seen_of, tiles_of
 from engines.frame_cache import cache_samples
 from engines.golden_frames import write_golden
 from engines.images import Frame
@@ -35,6 +35,7 @@ from engines.recipe import IMAGES_FILE, MODEL_FILES, save_recipe, write_manifest
 from engines.reduction import check_map_shape, plan_geometry
 from engines.structure import CORE_INPUT, CORE_PICTURE, check_structure, count_gmac
 from engines.survey import survey
+from engines.tiling import Tiling, check_tiles
 from engines.training import TrainingLog, train
 from engines.training_record import figures_of, images_csv, recipe_of
 from engines.workshop import open_workshop
@@ -62,13 +63,14 @@ def make_recipe(order: Order, *, checkpoint_period_s: float = PERIOD_S) -> dict[
         EngineError: The device is not there, or the training failed.
     """
     check_map_shape(order.map_shape)
+    check_tiles(order.tiles)
     objective, device = objective_named(order.schedule.objective), choose_device(order.schedule.device)
     order = _with_head(order, objective)
     with open_workshop(order.recipe) as workshop:
         images = survey(order.images, resize=order.resize)
         for remark in images.remarks:
             print(remark, file=sys.stderr)
-        geometry = plan_geometry(images.frame_shape, order.roi_xywh_px, order.map_shape)
+        geometry = plan_geometry(images.frame_shape, order.roi_xywh_px, order.map_shape, order.tiles)
         objective.check(geometry.channels)
         facts = training_facts(order, images, geometry, device)
         checkpoint = Checkpoint(workshop.checkpoint, facts, period_s=checkpoint_period_s)
@@ -80,17 +82,22 @@ def make_recipe(order: Order, *, checkpoint_period_s: float = PERIOD_S) -> dict[
                 trained_frames,
                 order.schedule,
                 rotates=order.rotates,
+                tiling=geometry.tiling,
                 checkpoint=checkpoint,
                 interrupted=interrupted,
                 log=log,
             )
         core = trained.core
-        choice = _choose(order, core, trained_frames, tuning_frames)
+        choice = _choose(order, core, geometry.tiling, trained_frames, tuning_frames)
         parts = export_parts(geometry, core, choice.errors, box=choice.box_map_px)
         corruptor = Corruptor(trained_frames, rotates=order.rotates)
-        gmac = _write_models(workshop.recipe, parts, core.core_input, corruptor, order.schedule.seed)
+        feeds = partial(
+            _quantisation_feeds, parts, corruptor, core.core_input, geometry.tiling, seed=order.schedule.seed
+        )
+        gmac = _write_models(workshop.recipe, parts, core.core_input, feeds)
         write_golden(workshop.recipe, images, geometry.roi_xywh_px)
-        figures = {**figures_of(order, images, trained, meter.energy, choice), "gmac": round(gmac, 3)}
+        costs = {"gmac": round(gmac, 3), "gmac_per_tile": round(gmac / geometry.tiling.count, 3)}
+        figures = {**figures_of(order, images, trained, meter.energy, choice), **costs}
         replace_file(workshop.recipe / TRAINING_FILE, (json.dumps(figures, indent=1) + "\n").encode())
         replace_file(workshop.recipe / IMAGES_FILE, images_csv(images))
         save_recipe(workshop.recipe, recipe_of(order, geometry, trained, choice))
@@ -118,11 +125,12 @@ def _with_head(order: Order, objective: type[Objective]) -> Order:
     return replace(order, schedule=replace(order.schedule, head=wanted))
 
 
-def _choose(order: Order, core: Core, trained: Frame, tuning: Frame) -> MapChoice:
+def _choose(order: Order, core: Core, tiling: Tiling, trained: Frame, tuning: Frame) -> MapChoice:
     candidates = [[*order.errors]] if order.errors else [[*c] for c in CANDIDATES if core.head or LEARNED not in c]
     names = sorted({name for candidate in candidates for name in candidate})
-    maps_of = partial(error_maps_of, core, names)
-    return choose_maps(maps_of, names, candidates, trained=trained, tuning=tuning, seed=order.schedule.seed)
+    maps_of = partial(error_maps_of, core, names, tiling=tiling)
+    seed = order.schedule.seed
+    return choose_maps(maps_of, names, candidates, trained=trained, tuning=tuning, seed=seed, tiling=tiling)
 
 
 @contextmanager
@@ -136,25 +144,26 @@ def _log_of(order: Order, interrupted: State | None) -> Iterator[TrainingLog | N
         yield log
 
 
-def _write_models(folder: Path, parts: Parts, core_input: str, corruptor: Corruptor, seed: int) -> float:
+def _write_models(folder: Path, parts: Parts, core_input: str, feeds: Callable[[], Iterator[Feed]]) -> float:
     """Write the three model files; returns the GMAC of one inference."""
     whole = join(parts)
     check_structure(whole, int8=False)
     replace_file(folder / MODEL_FILES["fp32"], whole.SerializeToString())
     for placement in ("tensorrt", "cpu"):
-        feeds = _quantisation_feeds(parts, corruptor, core_input, seed)
-        core = quantize_core(parts.core, feeds, core_input=CORE_INPUTS[core_input], placement=placement)
+        core = quantize_core(parts.core, feeds(), core_input=CORE_INPUTS[core_input], placement=placement)
         model = join(parts, core=core)
         check_structure(model, int8=placement == "tensorrt")
         replace_file(folder / MODEL_FILES[placement], model.SerializeToString())
     return count_gmac(whole)
 
 
-def _quantisation_feeds(parts: Parts, corruptor: Corruptor, core_input: str, seed: int) -> Iterator[Feed]:
+def _quantisation_feeds(
+    parts: Parts, corruptor: Corruptor, core_input: str, tiling: Tiling, *, seed: int
+) -> Iterator[Feed]:
     inputs = [value.name for value in parts.core.graph.input]
     # Clean and corrupted frames, one at a time; the seed's third number keeps them apart from training's batches.
     for index in range(_QUANTISATION_FRAMES):
         corrupted, clean = corruptor.batch((seed, index, 1), 1)
         frame = clean if index % 2 else corrupted
         feed = {CORE_INPUT: seen_of(frame, core_input), CORE_PICTURE: as_pictures(frame).numpy()}
-        yield {name: feed[name] for name in inputs}
+        yield {name: tiles_of(feed[name], tiling) for name in inputs}

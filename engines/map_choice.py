@@ -15,6 +15,7 @@ from engines.images import Frame
 from engines.moments import RunningMoments
 from engines.runtime import Maps
 from engines.synthetic_defects import add_defect
+from engines.tiling import Tiling
 
 BOXES = (5, 11, 21)
 # In order of preference: the sum of all is the safest, for defects that nobody has thought of.
@@ -54,6 +55,7 @@ def choose_maps(
     trained: Frame,
     tuning: Frame,
     seed: int,
+    tiling: Tiling | None = None,
 ) -> MapChoice:
     """Choose among sets of error maps and boxes of 5, 11 and 21 by defects drawn on frames not trained on.
 
@@ -64,13 +66,14 @@ def choose_maps(
         trained: Frames that trained the network, (n, h, w, C') uint8: what each pixel does on good parts.
         tuning: Frames that did not, (m, h, w, C') uint8, neither set aside.
         seed: Fixes the defects.
+        tiling: Tiles are for small defects: each is drawn inside one, and as large as if that were the frame.
     """
     limits = _usual(maps_of, trained[:_MOST_FRAMES])
     options = [_Option(list(candidate), box) for candidate in candidates for box in BOXES]
     random = np.random.default_rng((seed, len(tuning)))
     frames = tuning[:_MOST_FRAMES]
     for index, frame in enumerate(track(frames, label="choosing maps", total=len(frames))):
-        copies = [add_defect(frame, (seed, index, copy)) for copy in range(_COPIES_OF_A_FRAME)]
+        copies = [_with_defect(frame, (seed, index, copy), tiling) for copy in range(_COPIES_OF_A_FRAME)]
         both = np.stack([frame, *copies])
         for shown, maps in zip(both, maps_of(both), strict=True):
             z = {box: (smooth(maps, box) - location) / scale for box, (location, scale) in limits.items()}
@@ -124,6 +127,15 @@ def _usual(maps_of: MapsOf, frames: Frame) -> dict[int, tuple[Maps, Maps]]:
         for box in BOXES:
             moments[box].add(smooth(maps, box))
     return {box: moments[box].location_and_scale() for box in BOXES}
+
+
+def _with_defect(frame: Frame, seed: tuple[int, ...], tiling: Tiling | None) -> Frame:
+    if tiling is None or tiling.count == 1:
+        return add_defect(frame, seed)
+    window = tiling.windows[np.random.default_rng((*seed, tiling.count)).integers(tiling.count)]
+    result = frame.copy()
+    result[window] = add_defect(frame[window], seed)
+    return result
 
 
 def _changed(frame: Frame, shown: Frame) -> npt.NDArray[np.bool_]:

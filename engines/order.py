@@ -11,6 +11,7 @@ from engines.dataset import GoodImages, Rectangle, Resize
 from engines.device import Device
 from engines.reduction import Geometry
 from engines.schedule import Schedule
+from engines.tiling import Tiles
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,14 @@ class Order:
         images: Folder of good frames.
         recipe: Folder to make.
         name: The part's name; None takes the folder's.
-        map_shape: (h, w) of the maps, or N for about N x N pixels in the region's own aspect.
+        map_shape: (h, w) of the maps, or N for about N x N pixels a tile in the region's own aspect.
         roi_xywh_px: Inspected region; None takes the whole frame.
         errors: Names of the error maps; None chooses among `engines.map_choice.CANDIDATES`.
         resize: What happens to frames of another size.
         rotates: The part lies at any angle.
         schedule: How long and how to train.
         tensorboard: Folder for TensorBoard's files; None writes none.
+        tiles: Rows and columns of tiles in which the network sees a frame.
     """
 
     images: Path
@@ -40,6 +42,7 @@ class Order:
     rotates: bool
     schedule: Schedule
     tensorboard: Path | None = None
+    tiles: Tiles = (1, 1)
 
 
 def training_facts(order: Order, images: GoodImages, geometry: Geometry, device: Device) -> dict[str, Fact]:
@@ -52,6 +55,7 @@ def training_facts(order: Order, images: GoodImages, geometry: Geometry, device:
         "--size": f"{width}x{height}",
         "--roi": ",".join(map(str, geometry.roi_xywh_px)),
         "--resize": order.resize,
+        **({"--tiles": "{}x{}".format(*order.tiles)} if geometry.tiling.count > 1 else {}),
         "--rotates": order.rotates,
         "the map `learned` of --errors": order.schedule.head,
         "the device": f"{device.name}, {device.precision}",

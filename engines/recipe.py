@@ -66,6 +66,8 @@ class Recipe(StrictModel):
     frame: FrameSize
     roi_xywh_px: Annotated[list[int], Field(min_length=4, max_length=4)]
     map: MapSize
+    # Rows and columns in which the core sees the map; older recipes have no such line.
+    tiles: Annotated[list[Positive], Field(min_length=2, max_length=2, default_factory=lambda: [1, 1])]
     error_maps: Annotated[list[str], Field(min_length=1, max_length=3)]
     box_map_px: Annotated[int, Field(ge=1, le=63)]
     resize: Literal["none", "letterbox", "stretch"]

@@ -22,6 +22,7 @@ from engines.images import Frame
 from engines.objective import Objective, Pair
 from engines.pairs_ahead import made_ahead
 from engines.schedule import Course, Schedule, learning_rate
+from engines.tiling import Tiling
 from engines.trainer import Trainer
 
 _SHOWN_LOSSES = 20
@@ -60,6 +61,7 @@ def train(
     schedule: Schedule,
     *,
     rotates: bool,
+    tiling: Tiling | None = None,
     checkpoint: Checkpoint | None = None,
     interrupted: State | None = None,
     log: TrainingLog | None = None,
@@ -71,6 +73,8 @@ def train(
         pictures: Good frames at map size, (n, h, w, C') uint8; may be memory-mapped; read only.
         schedule: How long and how.
         rotates: The part lies at any angle.
+        tiling: The network learns single tiles of the frames; None shows it whole ones. What it sees is made of the
+            tile here and of the whole frame in the graph: with `edges` the outermost pixel of a tile may differ.
         checkpoint: Is saved every minute and at the end.
         interrupted: What such a checkpoint held: continue there.
         log: Is told of every step.
@@ -80,13 +84,14 @@ def train(
         EngineError: The device does not exist, or the loss is not a number any more.
     """
     device = choose_device(schedule.device)
-    set_threads(pictures.shape[1] * pictures.shape[2] * schedule.batch)
+    height, width = pictures.shape[1:3] if tiling is None else tiling.tile_shape
+    set_threads(height * width * schedule.batch)
     trainer = Trainer(pictures.shape[3], schedule, device, kind=kind)
     course = Course(schedule)
     if interrupted is not None:
         _resume(trainer, course, interrupted)
     continued_at = course.step
-    corruptor = Corruptor(pictures, rotates=rotates)
+    corruptor = Corruptor(pictures, rotates=rotates, tiling=tiling)
 
     def make_pair(step: int) -> Pair:
         return trainer.objective.pair(corruptor, (schedule.seed, step), schedule.batch)

@@ -64,6 +64,7 @@ def recipe_of(order: Order, geometry: Geometry, trained: Trained, choice: MapCho
             "frame": {"height_px": height, "width_px": width, "channels": channels},
             "roi_xywh_px": list(geometry.roi_xywh_px),
             "map": {"height_map_px": geometry.map_shape[0], "width_map_px": geometry.map_shape[1]},
+            "tiles": list(geometry.tiles),
             "error_maps": choice.errors,
             "box_map_px": choice.box_map_px,
             "resize": order.resize,

@@ -25,6 +25,8 @@ collect_ignore = (
             "losses",
             "objectives",
             "recipe_files",
+            "tile_planes",
+            "tiled_recipe",
             "train_command",
             "training",
         )

@@ -13,6 +13,7 @@ from engines.errors import EngineError, UsageError
 from engines.objectives import DEFAULT_OBJECTIVE, objective_names
 from engines.processor import prepare_processor
 from engines.schedule import Schedule
+from engines.tiling import parse_tiles
 
 HELP = "train a recipe on a folder of good images"
 DEFAULT_STEPS = 1500
@@ -28,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=256,
         metavar="N|WxH",
         help="size of the anomaly maps: N takes about N x N pixels in the region's own aspect, WxH exactly this",
+    )
+    parser.add_argument(
+        "--tiles",
+        default="1x1",
+        metavar="RxC",
+        help="for small defects: the network sees the frame in R rows and C columns of overlapping tiles, each of --size N",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=int, metavar="N", help=f"training steps, {DEFAULT_STEPS} where not given")
@@ -67,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     # torch takes seconds to load; a mistyped command line must not wait for it.
     roi, name = _roi(arguments.roi), _name(arguments.name, arguments.recipe)
+    tiles = parse_tiles(arguments.tiles)
     _check_numbers(arguments)
     prepare_processor()
     with _missing_libraries():
@@ -86,13 +94,15 @@ def run(arguments: argparse.Namespace) -> int:
         rotates=arguments.rotates,
         schedule=_schedule(arguments),
         tensorboard=arguments.tensorboard,
+        tiles=tiles,
     )
     figures = make_recipe(order)
     counts = figures["images"]
     print(f"recipe      {arguments.recipe}")
     print(f"images      {counts['trained']} trained, {counts['tuning']} tuning, {counts['set_aside']} set aside")
     print(f"training    {figures['steps']} steps in {figures['minutes']} min, loss {figures['losses'][-1]}")
-    print(f"network     {figures['gmac']} GMAC, {figures['parameters']} parameters")
+    each = f" ({figures['gmac_per_tile']} for each tile of {arguments.tiles})" if tiles != (1, 1) else ""
+    print(f"network     {figures['gmac']} GMAC{each}, {figures['parameters']} parameters")
     print(f"maps        {' + '.join(figures['errors'])}, smoothed over {figures['box_map_px']} pixels")
     print(f"next        edge-calibrate fit {arguments.recipe} --images {arguments.images} --false-reject-rate 0.05")
     if arguments.resize:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_structure(model, int8=kind == "tensorrt")
     golden = {kind: _compare(folder, kind, arguments.threads) for kind in ("cpu", "tensorrt")}
     cost = _cost_of_int8(folder, arguments.threads)
-    gmac = count_gmac(models["fp32"])
+    gmac, tiles = count_gmac(models["fp32"]), math.prod(recipe.tiles)
     _print(golden, cost)
     precisions = {}
     if arguments.images is not None:
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     content: dict[str, Any] = {
         "recipe": recipe.name,
         "gmac": round(gmac, 3),
+        "gmac_per_tile": round(gmac / tiles, 3),
         "golden": {kind: {r.name: r.difference for r in results} for kind, results in golden.items()},
         "difference_to_fp32": cost,
         "precisions": {kind: asdict(precision) for kind, precision in precisions.items()} or None,
