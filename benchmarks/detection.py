@@ -112,9 +112,10 @@ def make_row(job: Job, folder: Path, looks: Path) -> Row:
 
 
 def begin(folder: Path) -> dict[str, Any]:
-    """Return commit, day, machine and load at the first start of this row; an interruption does not change them."""
+    """Return commit, day, machine and load when the training began that is there, or that begins now."""
     path = folder / "begun.json"
-    if not path.is_file():
+    kept = (folder / "recipe", folder / ".recipe.partial" / "checkpoint")
+    if not path.is_file() or not any(place.exists() for place in kept):
         folder.mkdir(parents=True, exist_ok=True)
         content = {"commit": code_commit(), "date": today(), "machine": machine(), "load_begin": load_average()}
         replace_file(path, json.dumps(content).encode())

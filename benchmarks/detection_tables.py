@@ -98,12 +98,17 @@ def _main_line(row: Row) -> list[str]:
         f"{percent(figures['false_reject_rate'])} ({percent(figures['promised_false_reject_rate'])})",
         f"{'+'.join(training['errors'])}, {training['box_map_px']}",
         training["map_size"],
-        f"{training['gmac']:.2f}",
+        _gmac(training),
         f"{training['parameters']:,}",
         "yes" if training["bf16"] else "no",
         training["device"],
         row["commit"],
     ]
+
+
+def _gmac(training: dict[str, Any]) -> str:
+    whole, tile = training["gmac"], training.get("gmac_per_tile")
+    return f"{whole:.2f}" if tile in {None, whole} else f"{whole:.2f} ({tile:.2f} per tile)"
 
 
 def _mean_line(series: Sequence[Row], columns: int) -> list[str]:

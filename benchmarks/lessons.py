@@ -28,6 +28,8 @@ from engines.schedule import Schedule
 from engines.survey import survey
 from engines.training import Trained, train
 
+_KEPT, _CHECKPOINT = "trained.pt", "checkpoint"
+
 DeviceName = Literal["auto", "cpu", "cuda"]
 
 
@@ -106,7 +108,7 @@ def learn(material: Material, lesson: Lesson, budget: Budget, folder: Path) -> T
         EngineError: The training failed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    kept, checkpoint_file = folder / "trained.pt", folder / "checkpoint"
+    kept, checkpoint_file = folder / _KEPT, folder / _CHECKPOINT
     if kept.is_file():
         # Whole objects, not only weights: this program wrote them, into its own folder.
         found: Trained = torch.load(kept, weights_only=False)
@@ -128,6 +130,11 @@ def learn(material: Material, lesson: Lesson, budget: Budget, folder: Path) -> T
     partly.replace(kept)
     checkpoint_file.unlink(missing_ok=True)
     return trained
+
+
+def has_begun(folder: Path) -> bool:
+    """Say whether a network, or a part of its training, is kept in a folder."""
+    return any((folder / name).is_file() for name in (_KEPT, _CHECKPOINT))
 
 
 def choose(trained: Trained, material: Material, candidates: Sequence[Sequence[str]], seed: int) -> MapChoice:

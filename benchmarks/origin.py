@@ -26,10 +26,10 @@ def code_commit() -> str:
     return f"{found}-dirty" if changed else found
 
 
-def commit_at_begin(folder: Path) -> str:
-    """Return the commit at which the work in a folder was begun; this one, if it begins now."""
+def commit_at_begin(folder: Path, *, kept: bool) -> str:
+    """Return the commit at which the work in a folder was begun; this one, if nothing of it was kept."""
     path = folder / "commit"
-    if not path.is_file():
+    if not path.is_file() or not kept:
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(path, code_commit().encode())
     return path.read_text()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from lessons import Budget, Lesson, Material, choose, grey_copy, learn, prepare, schedule_of
+from lessons import Budget, Lesson, Material, choose, grey_copy, has_begun, learn, prepare, schedule_of
 from looks import note_look
 from map_figures import Measurement, complete, floor_share, measure_maps
 from origin import code_commit, commit_at_begin, load_average, machine, today
@@ -60,7 +60,7 @@ class Room:
         """
         material = self._material(grey=lesson.grey)
         folder = self._work / re.sub(r"[^a-z0-9.]+", "-", lesson.name)
-        commit = commit_at_begin(folder)
+        commit = commit_at_begin(folder, kept=has_begun(folder))
         trained = learn(material, lesson, self._budget, folder)
         possible = [[*c] for c in self._candidates if trained.core.head is not None or LEARNED not in c]
         chosen = choose(trained, material, possible, self._budget.seed)

@@ -75,6 +75,12 @@ def test_the_line_of_a_row():
     ) in tables([row()])
 
 
+def test_tiles_are_counted_apart():
+    tiled = row(options={"tiles": "2x2"})
+    tiled["training"].update({"gmac": 9.7, "gmac_per_tile": 2.425})
+    assert "| 9.70 (2.42 per tile) |" in tables([tiled])
+
+
 def test_seeds_have_a_mean_and_one_command():
     text = tables([row(seed=1, image_auroc=0.8), row(seed=0, image_auroc=0.9), row("screw")])
     assert "| **bottle** | **defaults** | **mean of 2** |  |  | **0.8500** | **0.9500** |" in text
