@@ -11,12 +11,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ablation_variants import GROUPS, SAME, USUAL, plan
 from generated import number, table
+from plans import KEY, Plan, Study
 from progress import run_program
-from room import KEY
 from rows import Row, latest
-from study import Study, run_study
+from study import run_study
 from study_tables import FIGURES, figures_of, origin_of
 
 _CHANGES = ("image_auroc", "pixel_auroc", "aupro")
@@ -28,12 +27,21 @@ change that is small beside the interval of the image AUROC says nothing: it is 
 
 
 def main() -> int:
-    return run_study(Study("ablation", "What each ingredient is worth", plan(), None, tables))
+    return run_study(Study("ablation", "What each ingredient is worth", plan, None, tables))
+
+
+def plan() -> Plan:
+    # Here, and below: it imports torch, for which the processor is prepared first.
+    from ablation_variants import plan
+
+    return plan()
 
 
 def tables(rows: Sequence[Row]) -> str:
     if not rows:
         return "Nothing has been measured yet."
+    from ablation_variants import GROUPS, SAME, USUAL
+
     shown = latest(rows, KEY)
     usual = next((row for row in shown if (row["lesson"], row["measurement"]) == USUAL), None)
     same = {row["lesson"]: row for row in shown if row["measurement"] == SAME.name}
@@ -44,14 +52,16 @@ def tables(rows: Sequence[Row]) -> str:
     parts = [origin_of(shown), _EXPLAINED]
     for group, members in groups.items():
         ordered = sorted(members, key=lambda row: -(row["image_auroc"] or 0.0))
-        lines = [[_name(row), *figures_of(row), *_changes(same.get(row["lesson"], row), usual)] for row in ordered]
+        lines = [
+            [_name(row, USUAL[0]), *figures_of(row), *_changes(same.get(row["lesson"], row), usual)] for row in ordered
+        ]
         if lines:
             parts.append(f"### {group}\n\n{table(_TITLES, lines)}")
     return "\n\n".join(parts)
 
 
-def _name(row: Row) -> str:
-    return str(row["measurement"] if row["lesson"] == USUAL[0] else row["lesson"])
+def _name(row: Row, usual: str) -> str:
+    return str(row["measurement"] if row["lesson"] == usual else row["lesson"])
 
 
 def _changes(row: Row, usual: Row | None) -> list[str]:

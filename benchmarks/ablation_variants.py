@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from lessons import Lesson
-from map_figures import Measurement
+from plans import Lesson, Measurement
 
 from engines.core_inputs import CORE_INPUTS
 from engines.corruptions import CLEAN_SHARE, Corruptor

@@ -12,6 +12,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import torch
+from plans import Lesson
 
 from engines.checkpoint import Checkpoint
 from engines.commands.train import add_arguments
@@ -21,8 +22,7 @@ from engines.forward import error_maps_of
 from engines.frame_cache import cache_samples
 from engines.images import Frame, encode_png, list_images, read_image
 from engines.map_choice import MapChoice, choose_maps
-from engines.objective import Objective
-from engines.objectives import DEFAULT_OBJECTIVE, objective_named
+from engines.objectives import objective_named
 from engines.reduction import Geometry, plan_geometry
 from engines.schedule import Schedule
 from engines.survey import survey
@@ -41,25 +41,6 @@ class Budget:
     steps: int
     seed: int
     device: DeviceName
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What one network is taught.
-
-    Attributes:
-        name: What tells it from the others.
-        objective: Name of the objective, or of the one that `kind` varies.
-        kind: The objective's class, where it is none of the registry.
-        width: Channels of the first level; None takes the default of `edge-engines train`.
-        grey: The frames are shown without colour.
-    """
-
-    name: str
-    objective: str = DEFAULT_OBJECTIVE
-    kind: type[Objective] | None = None
-    width: int | None = None
-    grey: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from lessons import Material
+from plans import Measurement
 from precisions import fit_and_evaluate, wished_rate
 
 import engines.moments
@@ -30,25 +30,6 @@ _KEPT = (
     *("image_auroc", "image_auroc_interval_95", "average_precision", "pixel_auroc", "aupro", "aupro_005", "recall"),
     *("precision", "f1", "false_reject_rate", "promised_false_reject_rate", "by_label", "frames"),
 )
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """How a trained network is turned into verdicts.
-
-    Attributes:
-        name: What tells it from the others.
-        errors: Names of the error maps; None leaves the choice to synthetic defects, as `edge-engines train` does.
-        box_map_px: Side of the smoothing box; None leaves the choice to synthetic defects.
-        floor_share: Floor of the scale as a share of its mean; None leaves the product's.
-        like: Network and measurement whose maps and box are taken.
-    """
-
-    name: str
-    errors: Sequence[str] | None = None
-    box_map_px: int | None = None
-    floor_share: float | None = None
-    like: tuple[str, str] | None = None
 
 
 def complete(measurement: Measurement, chosen: MapChoice) -> MapChoice:

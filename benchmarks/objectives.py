@@ -11,17 +11,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from lessons import Lesson
-from map_figures import Measurement
+from plans import KEY, Lesson, Measurement, Plan, Study
 from progress import run_program
-from room import KEY
 from rows import Row, latest
-from study import Study, run_study
+from study import run_study
 from study_tables import best_first, matrix, origin_of
 
-from engines.error_maps import LEARNED
 from engines.objectives import DEFAULT_OBJECTIVE, objective_named, objective_names
 
+# As `engines.error_maps` calls it, which would import torch.
+LEARNED = "learned"
 SETS = (("l2",), ("ssim",), ("msgms",), (LEARNED,), ("l2", "msgms"), ("l2", "msgms", LEARNED))
 MATRICES = {
     "image_auroc": "Image AUROC",
@@ -32,9 +31,12 @@ MATRICES = {
 
 
 def main() -> int:
-    names = sorted(objective_names(), key=lambda name: (name != DEFAULT_OBJECTIVE, name))
-    plan = [(Lesson(name, objective=name), measurements_of(name)) for name in names]
     return run_study(Study("objectives", "Objectives and error maps", plan, SETS, tables))
+
+
+def plan() -> Plan:
+    names = sorted(objective_names(), key=lambda name: (name != DEFAULT_OBJECTIVE, name))
+    return [(Lesson(name, objective=name), measurements_of(name)) for name in names]
 
 
 def measurements_of(objective: str) -> list[Measurement]:

@@ -8,17 +8,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from lessons import Budget, Lesson, Material, choose, grey_copy, has_begun, learn, prepare, schedule_of
+from lessons import Budget, Material, choose, grey_copy, has_begun, learn, prepare, schedule_of
 from looks import note_look
-from map_figures import Measurement, complete, floor_share, measure_maps
+from map_figures import complete, floor_share, measure_maps
 from origin import code_commit, commit_at_begin, load_average, machine, today
+from plans import KEY, Lesson, Measurement
 from rows import Row, key_of, read_rows
 
 from engines.error_maps import LEARNED
 from engines.errors import UsageError
 from engines.training import Trained
-
-KEY = ("dataset", "lesson", "measurement", "size", "steps", "seed")
 
 
 class Room:

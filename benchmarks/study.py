@@ -5,43 +5,20 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from generated import write_generated
 from jobs import datasets_below
-from lessons import Lesson
-from map_figures import Measurement
+from plans import KEY, Plan, Study
 from progress import Pace
-from room import KEY, Room
-from rows import Row, append_row, key_of, read_rows
+from rows import append_row, key_of, read_rows
 
 from engines.errors import AgentError, EngineError, UsageError
 from engines.map_choice import CANDIDATES
+from engines.processor import prepare_processor
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
-
-Plan = Sequence[tuple[Lesson, Sequence[Measurement]]]
-
-
-@dataclass(frozen=True)
-class Study:
-    """A program that measures many variants.
-
-    Attributes:
-        name: Of the program, of its rows and of its page.
-        title: Of the page.
-        plan: Which networks, and what is measured of each.
-        candidates: Sets of error maps among which boxes are chosen; None takes those of `edge-engines train`.
-        tables: Makes Markdown of the rows.
-    """
-
-    name: str
-    title: str
-    plan: Plan
-    candidates: Sequence[Sequence[str]] | None
-    tables: Callable[[Sequence[Row]], str]
 
 
 def run_study(study: Study, argv: Sequence[str] | None = None) -> int:
@@ -79,13 +56,16 @@ def make_rows(study: Study, arguments: argparse.Namespace) -> list[str]:
     """Make the rows that are missing, network by network; returns what cannot be measured, a line each."""
     if arguments.data is None:
         raise UsageError("what to measure on is missing.", fix="Give --data DIR, a data set in MVTec AD layout.")
+    prepare_processor()
+    from room import Room
+
     (dataset, folder), *others = datasets_below(arguments.data).items()
     if others:
         raise UsageError(f"{arguments.data} holds several data sets.", fix="Give one of them.")
     there = {key_of(row, KEY) for row in read_rows(arguments.rows)}
     room = Room(study.name, arguments, dataset, folder, study.candidates or CANDIDATES)
     todo = []
-    for lesson, measurements in _chosen(study.plan, arguments.only):
+    for lesson, measurements in _chosen(study.plan(), arguments.only):
         missing = [item for item in measurements if key_of(room.key(lesson, item), KEY) not in there]
         if missing:
             todo.append((lesson, missing))

@@ -1,6 +1,10 @@
 """Many variants: each differs in what it says, and is measured once."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +14,10 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'edge-age
 import ablation
 import objectives
 from ablation_variants import GROUPS, SAME, USUAL, plan
-from lessons import Budget, Lesson, grey_copy, schedule_of
-from map_figures import Measurement, complete, floor_share
-from study import Study, run_study
+from lessons import Budget, grey_copy, schedule_of
+from map_figures import complete, floor_share
+from plans import Lesson, Measurement, Study
+from study import run_study
 
 import engines.moments
 from calibrate.dataset import list_labelled
@@ -21,6 +26,7 @@ from engines.errors import UsageError
 from engines.images import list_images, read_image
 from engines.map_choice import MapChoice
 
+ROOT = Path(__file__).parent.parent.parent
 BUDGET = Budget(size=64, steps=3, seed=0, device="cpu")
 LESSON = Lesson("plain", objective="plain", width=16)
 MAPS = [Measurement("l2", ("l2",)), Measurement("msgms", ("msgms",))]
@@ -30,7 +36,7 @@ def run(folder, dataset, plan, *words):
     files = [f"--{what}={folder / what}" for what in ("rows", "looks", "table", "work")]
     options = ["--size", str(BUDGET.size), "--steps", str(BUDGET.steps), "--data", str(dataset)]
     sets = [item.errors for item in MAPS]
-    return run_study(Study("objectives", "Few", plan, sets, objectives.tables), [*options, *files, *words])
+    return run_study(Study("objectives", "Few", lambda: plan, sets, objectives.tables), [*options, *files, *words])
 
 
 def rows_in(folder):
@@ -156,3 +162,11 @@ def test_the_best_of_a_matrix_is_bold():
     assert "| restore | **0.9000** | - | 0.8000 | - | - | - |" in text
     assert "| plain | 0.7000 | - | - | - | - | - |" in text
     assert text.index("| restore | l2 | 5 |") < text.index("| plain | l2 | 5 |")
+
+
+@pytest.mark.parametrize("program", ["objectives", "ablation"])
+def test_the_processor_is_prepared_before_torch_is_imported(program):
+    code = f"import sys, {program}; sys.exit('torch' in sys.modules)"
+    path = os.pathsep.join(str(ROOT / folder) for folder in (".", "benchmarks"))
+    done = subprocess.run([sys.executable, "-c", code], check=False, env={**os.environ, "PYTHONPATH": path})
+    assert done.returncode == 0
