@@ -15,8 +15,7 @@ def prepare_processor() -> None:
     """Let waiting threads sleep, and keep the memory of one step for the next.
 
     OpenMP's threads spin while they wait for each other. Where another program wants the same core, that made a step
-    three to five times slower; asleep they cost a few per cent on an idle machine. Who sets the variable himself is
-    not overruled.
+    two to five times slower. Who sets the variable himself is not overruled.
 
     glibc gives large blocks back to the kernel as soon as they are free; then every step of training has its 110 MB
     zeroed again, page by page: a tenth of its time. Other C libraries are left as they are.
