@@ -22,7 +22,7 @@ MAPS = (("l2",), ("msgms",), (LEARNED,), ("l2", "msgms"), ("l2", "msgms", LEARNE
 BOXES = (1, 5, 11, 21)
 FLOORS = (0.0, 1.0)
 WIDTHS = (16, 48)
-CLEAN_SHARES = (0.0, 0.6, 1.0)
+CLEAN_SHARES = (0.0, 1.0)
 
 Variants = dict[str, list[tuple[Lesson, Measurement]]]
 
