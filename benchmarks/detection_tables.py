@@ -8,7 +8,8 @@ from statistics import fmean
 from typing import Any
 
 from generated import interval, number, percent, table
-from jobs import KEY, words_of
+from jobs import KEY, label_of, words_of
+from precision_tables import against_fp32, auroc_by_precision, pooled
 from rows import Row, key_of, latest
 
 TITLE = "Detection: from good images to figures"
@@ -18,7 +19,6 @@ The graph that a machine without GPU runs, in ONNX Runtime; AUROC of the decisio
 interval."""
 # What rows share that differ in nothing but the seed.
 _SERIES = ("dataset", "budget", "options")
-_INT8 = ("tensorrt", "cpu")
 _MAIN = ("image_auroc", "pixel_auroc", "aupro", "aupro_005", "recall", "false_reject_rate")
 _OTHER = ("average_precision", "precision", "f1", "accuracy", "iou", "dice")
 
@@ -34,9 +34,9 @@ def tables(rows: Sequence[Row]) -> str:
         _main_table(shown),
         _against_plain(shown),
         "### Three precisions\n\nEach with thresholds fitted on the same set-aside frames with the same wish.",
-        _auroc_by_precision(shown),
-        _against_fp32(shown),
-        _pooled(shown),
+        auroc_by_precision(shown),
+        against_fp32(shown),
+        pooled(shown),
         "### By defect type\n\nCPU placement; each type against the same good frames.",
         _by_defect(shown),
         "### Other figures\n\nCPU placement, at the calibrated threshold where it matters.",
@@ -68,10 +68,6 @@ def _series(rows: Sequence[Row]) -> list[list[Row]]:
     return list(found.values())
 
 
-def _what(row: Row) -> list[str]:
-    return [row["dataset"], " ".join(words_of(row["options"])) or "defaults"]
-
-
 def _main_table(rows: Sequence[Row]) -> str:
     titles = ["data set", "options", "seed", "minutes (asked)", "steps", "image AUROC", "pixel AUROC", "AUPRO 0.3"]
     titles += ["AUPRO 0.05", "recall", "false rejects (promised)", "maps and box", "map size", "GMAC", "parameters"]
@@ -88,7 +84,7 @@ def _main_line(row: Row) -> list[str]:
     figures, training = row["precisions"]["cpu"], row["training"]
     asked = training["minutes_asked"]
     return [
-        *_what(row),
+        *label_of(row),
         str(row["seed"]),
         f"{training['minutes']:.1f} ({'-' if asked is None else format(asked, 'g')})",
         f"{training['steps']:,}",
@@ -113,7 +109,7 @@ def _gmac(training: dict[str, Any]) -> str:
 
 def _mean_line(series: Sequence[Row], columns: int) -> list[str]:
     means = [_mean([row["precisions"]["cpu"][name] for row in series]) for name in _MAIN]
-    line = [*_what(series[0]), f"mean of {len(series)}", "", ""]
+    line = [*label_of(series[0]), f"mean of {len(series)}", "", ""]
     line += [number(value) for value in means[:4]]
     line += [number(means[4], 3), percent(means[5])]
     return [*(f"**{cell}**" if cell else "" for cell in line), *[""] * (columns - len(line))]
@@ -142,7 +138,9 @@ def _against_plain(rows: Sequence[Row]) -> str:
             mean = fmean(aurocs)
             verdict = "reached" if mean >= bar else "**not reached**"
             budget = " ".join(words_of(series[0]["budget"]))
-            lines.append([*_what(series[0]), budget, f"{number(p)} ({len(known)})", number(bar), number(mean), verdict])
+            lines.append(
+                [*label_of(series[0]), budget, f"{number(p)} ({len(known)})", number(bar), number(mean), verdict]
+            )
     if not lines:
         return ""
     titles = ["data set", "options", "budget", "p (seeds)", "bar", "image AUROC, mean", ""]
@@ -150,68 +148,11 @@ def _against_plain(rows: Sequence[Row]) -> str:
     return f"{said}\n\n{table(titles, lines)}"
 
 
-def _auroc_by_precision(rows: Sequence[Row]) -> str:
-    titles = ["data set", "options", "seed", *(f"image AUROC {name}" for name in ("FP32", "TensorRT", "CPU"))]
-    titles += [f"pixel AUROC {name}" for name in ("FP32", "TensorRT", "CPU")]
-    titles += [f"recall {name}" for name in ("FP32", "TensorRT", "CPU")]
-    return table(titles, [_precision_line(row) for row in rows])
-
-
-def _precision_line(row: Row) -> list[str]:
-    figures = [row["precisions"][name] for name in ("fp32", *_INT8)]
-    shown = [number(part[name]) for name in ("image_auroc", "pixel_auroc") for part in figures]
-    return [*_what(row), str(row["seed"]), *shown, *(number(part["recall"], 3) for part in figures)]
-
-
-def _against_fp32(rows: Sequence[Row]) -> str:
-    titles = ["data set", "options", "seed", "placement", "image AUROC against FP32", "equal verdicts"]
-    titles += ["map difference, good", "defective"]
-    lines = []
-    for row in rows:
-        for name in _INT8:
-            part = row["against_fp32"][name]
-            change = part["image_auroc_difference"]
-            lines.append(
-                [
-                    *_what(row),
-                    str(row["seed"]),
-                    name,
-                    "-" if change is None else f"{change:+.4f}",
-                    _equal(part["equal_verdicts"], part["frames"]),
-                    percent(part["map_difference_good"], 2),
-                    percent(part["map_difference_defective"], 2),
-                ]
-            )
-    return table(titles, lines)
-
-
-def _equal(equal: int, frames: int) -> str:
-    return f"{equal} of {frames} ({percent(equal / frames, 2)})"
-
-
-def _pooled(rows: Sequence[Row]) -> str:
-    lines = []
-    for name in _INT8:
-        counts: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for row in rows:
-            counts["all rows"].append(row["against_fp32"][name])
-            if not row["options"].get("objective"):
-                counts["rows of the default objective"].append(row["against_fp32"][name])
-        for which, parts in counts.items():
-            equal, frames = (sum(part[key] for part in parts) for key in ("equal_verdicts", "frames"))
-            worst = min(
-                (p["image_auroc_difference"] for p in parts if p["image_auroc_difference"] is not None), default=None
-            )
-            lines.append([name, which, _equal(equal, frames), "-" if worst is None else f"{worst:+.4f}"])
-    titles = ["placement", "pooled over", "equal verdicts", "worst change of image AUROC"]
-    return table(titles, lines)
-
-
 def _by_defect(rows: Sequence[Row]) -> str:
     titles = ["data set", "options", "seed", "defect", "caught", "image AUROC", "pixel AUROC", "AUPRO 0.3"]
     lines = [
         [
-            *_what(row),
+            *label_of(row),
             str(row["seed"]),
             defect,
             f"{part['caught']} of {part['frames']}",
@@ -232,7 +173,7 @@ def _other(rows: Sequence[Row]) -> str:
         invalid = sum(part["INVALID"] for part in figures["confusion"].values())
         lines.append(
             [
-                *_what(row),
+                *label_of(row),
                 str(row["seed"]),
                 *(number(figures[name], 3) for name in _OTHER),
                 str(invalid),

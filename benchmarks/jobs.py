@@ -82,6 +82,11 @@ def words_of(options: Mapping[str, Any]) -> list[str]:
     return words
 
 
+def label_of(row: Row) -> list[str]:
+    """Return data set and options of a row as two cells of a table."""
+    return [row["dataset"], " ".join(words_of(row["options"])) or "defaults"]
+
+
 def add_job_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what decides which rows there are."""
     length = parser.add_mutually_exclusive_group()
