@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import getpass
 import io
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +20,13 @@ from edge_agent.decision import decide, score, z_map
 from edge_agent.frame_limits import brightness_and_contrast, fit_frame_limits
 from edge_agent.thresholds import Calibration, FrameLimits, Promise, ThresholdRevision, revision_names, save_thresholds
 from engines.command_line import track
-from engines.errors import DatasetError, ThresholdsError, UsageError
+from engines.errors import DatasetError, FrameError, ThresholdsError, UsageError
 from engines.golden import load_golden
-from engines.images import list_images, pixel_sha256
+from engines.images import list_images, pixel_sha256, read_image
 from engines.moments import FEWEST, RunningMoments
 from engines.recipe import IMAGES_FILE
 from engines.sample_split import Sample, merge_groups, read_groups
+from engines.survey import check_few_unusable
 
 Use = Literal["location", "factor"]
 
@@ -104,7 +106,7 @@ def fit(
 
 def _assign_uses(engine: RecipeEngine, images: Path) -> list[FitFrame]:
     known = known_uses(engine.folder)
-    samples = _read_samples(engine, images)
+    samples = _read_samples(images)
     seen = [s for s in samples if known.get(s.sha256) in ("trained", "tuning")]
     unseen = [s for s in samples if known.get(s.sha256) not in ("trained", "tuning")]
     if not unseen:
@@ -125,14 +127,25 @@ def _assign_uses(engine: RecipeEngine, images: Path) -> list[FitFrame]:
     return frames + [FitFrame(s.path, s.sha256, s.group, "factor") for s in unseen if s.group not in trained_groups]
 
 
-def _read_samples(engine: RecipeEngine, images: Path) -> list[Sample]:
-    """Read every picture once; groups that share one are one group, named after the first of them."""
+def _read_samples(images: Path) -> list[Sample]:
+    """Read every picture once; groups that share one are one group, named after the first of them.
+
+    Files that cannot be read are named and skipped, as in training; more than 1 % of them are refused.
+    """
     paths = list_images(images)
     groups = read_groups(images, [path.name for path in paths])
-    samples = []
+    samples: list[Sample] = []
+    faults: list[str] = []
     for path in track(paths, label="reading"):
-        digest = pixel_sha256(engine.read(path))
+        try:
+            digest = pixel_sha256(read_image(path))
+        except FrameError as problem:
+            faults.append(problem.problem)
+            continue
         samples.append(Sample(path, digest, groups.get(path.name, digest)))
+    check_few_unusable(images, faults, len(paths))
+    for fault in faults:
+        print(f"skipped: {fault}", file=sys.stderr)
     merged = {digest: members for members in merge_groups(samples) for digest in members}
     names: dict[int, str] = {}
     different: dict[str, Sample] = {}

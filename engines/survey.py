@@ -55,7 +55,7 @@ def survey(folder: Path, *, resize: Resize) -> GoodImages:
         digest, shape = seen
         samples.append(Sample(path=path, sha256=digest, group=groups.get(path.name, digest)))
         sizes.setdefault(shape, _Size(path.name)).count += 1
-    _check_usable(folder, faults, len(paths))
+    check_few_unusable(folder, faults, len(paths))
     _check_enough(folder, samples)
     shape = _common_shape(folder, sizes, resize)
     remarks = _remarks(folder, faults, samples)
@@ -71,7 +71,17 @@ def _inspect(path: Path) -> tuple[str, Shape] | FrameError:
     return pixel_sha256(frame), (height, width, channels)
 
 
-def _check_usable(folder: Path, faults: Sequence[str], files: int) -> None:
+def check_few_unusable(folder: Path, faults: Sequence[str], files: int) -> None:
+    """Refuse a folder of which more than 1 % cannot be used: what makes so many files unusable may touch the others.
+
+    Args:
+        folder: Where they are.
+        faults: What is wrong with each of them.
+        files: Number of all files.
+
+    Raises:
+        DatasetError: There are more; the first are named.
+    """
     if len(faults) > MOST_UNUSABLE * files:
         lines = list_lines(faults, most=_MOST_LINES, what="files")
         raise DatasetError(

@@ -44,6 +44,18 @@ def test_only_frames_that_the_network_never_saw_give_the_factor(recipe, good_fra
     assert max(float(row["score"]) for row in rows if row["use"] == "factor") == pytest.approx(factor, rel=1e-5)
 
 
+@pytest.mark.parametrize(("copies", "code"), [(3, 0), (1, 65)])
+def test_damaged_files_are_named_and_skipped_while_they_are_few(
+    recipe, good_frames_folder, tmp_path, capsys, copies, code
+):
+    for path in good_frames_folder.glob("*.png"):
+        for copy in range(copies):
+            shutil.copy(path, tmp_path / f"{path.stem}-{copy}.png")
+    (tmp_path / "damaged.png").write_bytes(b"\x89PNG\r\n")
+    assert fit(recipe, tmp_path) == code
+    assert "damaged.png" in capsys.readouterr().err
+
+
 def test_a_wish_beyond_the_parts_is_refused_and_changes_nothing(recipe, good_frames_folder, capsys):
     assert fit(recipe, good_frames_folder, rate="0.01") == 65
     assert "Add 79 more set-aside good parts (99 in all)" in capsys.readouterr().err
