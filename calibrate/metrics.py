@@ -13,6 +13,7 @@ import numpy as np
 
 from calibrate.bootstrap import Scores, auroc_interval
 from edge_agent.inspection import Verdict
+from engines.auroc import auroc
 
 VERDICTS: tuple[Verdict, ...] = ("PASS", "FAIL", "INVALID")
 
@@ -68,14 +69,6 @@ def image_metrics(results: Sequence[ImageResult]) -> dict[str, Any]:
 def scores_of(results: Sequence[ImageResult], *, good: bool) -> Scores:
     """Return the scores of the good or of the defective frames, newly allocated."""
     return np.array([r.score for r in results if r.is_good == good], np.float64)
-
-
-def auroc(good: Scores, bad: Scores) -> float:
-    """Return P(bad > good) + P(bad = good) / 2, exactly (Hanley and McNeil, Radiology 143, 1982)."""
-    ordered = np.sort(good)
-    below = np.searchsorted(ordered, bad, side="left").sum(dtype=np.float64)
-    up_to = np.searchsorted(ordered, bad, side="right").sum(dtype=np.float64)
-    return float((below + up_to) / 2 / (len(good) * len(bad)))
 
 
 def average_precision(good: Scores, bad: Scores) -> float:
