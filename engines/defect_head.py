@@ -40,7 +40,7 @@ class DefectHead(nn.Module):
         self.stem = nn.Sequential(
             nn.Conv2d(2 * channels, width, 6, stride=2, padding=2, bias=False),
             nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
+            nn.ReLU6(inplace=True),
         )
         levels = [width, 2 * width, 4 * width, 4 * width]
         self.falls = nn.ModuleList(nn.Sequential(convolution(a, b), convolution(b, b)) for a, b in pairwise(levels))

@@ -41,7 +41,7 @@ from engines.training_record import figures_of, images_csv, recipe_of
 from engines.workshop import open_workshop
 
 TRAINING_FILE = "training.json"
-_QUANTISATION_FRAMES = 32
+_QUANTISATION_FRAMES = 64
 _PACKAGES = ("edge-agent", "torch", "onnx", "onnxruntime", "numpy")
 
 

@@ -46,7 +46,7 @@ class Autoencoder(nn.Module):
         self.stem = nn.Sequential(
             nn.Conv2d(inputs, width, 6, stride=2, padding=2, bias=False),
             nn.BatchNorm2d(width),
-            nn.ReLU(inplace=True),
+            nn.ReLU6(inplace=True),
         )
         levels = [width, 2 * width, 4 * width, 4 * width]
         pairs = list(pairwise(levels))

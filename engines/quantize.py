@@ -26,13 +26,17 @@ from engines.structure import CORE_INPUT, CORE_PICTURE, SKIP_OPS, last_convoluti
 Placement = Literal["tensorrt", "cpu"]
 Feed = dict[str, npt.NDArray[np.float32]]
 
-_QUANTISED_BY_CPU = ["Conv", "Add", "MaxPool", "Relu", "Resize"]
+_QUANTISED_BY_CPU = ["Conv", "Add", "MaxPool", "Clip", "Resize"]
 
 
 def quantize_core(
     core: onnx.ModelProto, feeds: Iterable[Feed], *, core_input: CoreInput, placement: Placement
 ) -> onnx.ModelProto:
-    """Quantise the exported core; ranges are the extremes seen (nothing is clipped: the tails carry the anomaly).
+    """Quantise the exported core.
+
+    The range of a tensor is the mean over the frames of each frame's extremes. The extremes over all frames are those
+    of the one strangest corruption: with them, on a bottle, the maps moved by 15 to 40 % from one choice of frames to
+    the next; with the mean, by 10 %. Nothing else is clipped, for the tails carry the anomaly.
 
     Args:
         core: The float32 core with names that begin with `core/`.
@@ -55,6 +59,7 @@ def quantize_core(
         }
         options |= _tensorrt_options() if placement == "tensorrt" else _cpu_options()
         options["extra_options"]["TensorQuantOverrides"] = _known_ranges(core, core_input, placement)
+        options["extra_options"]["CalibMovingAverage"] = True
         quantize_static(source, result, _Reader(feeds), **options)
         model = onnx.load(result)
     if placement == "tensorrt":
@@ -71,7 +76,7 @@ def _tensorrt_options() -> dict[str, Any]:
             "ActivationSymmetric": True,
             "WeightSymmetric": True,
             "QuantizeBias": False,
-            "OpTypesToExcludeOutputQuantization": ["Conv", "Relu", "Add", "Resize", "MaxPool"],
+            "OpTypesToExcludeOutputQuantization": ["Conv", "Clip", "Add", "Resize", "MaxPool"],
         },
     }
 

@@ -19,7 +19,7 @@ STITCHED = "stitch/reconstruction"
 # The parameters of the core's last convolutions, one of the autoencoder and one of the defect head, in float32.
 _LAST_WEIGHT = "last.weight"
 # Between a convolution and the Resize above it.
-SKIP_OPS = frozenset({"Relu", "Conv", "DequantizeLinear", "QuantizeLinear", "Resize", "Add"})
+SKIP_OPS = frozenset({"Clip", "Conv", "DequantizeLinear", "QuantizeLinear", "Resize", "Add"})
 # At the frame's full resolution, these move or convert values inside the first kernel; others would compute there.
 _MOVERS = frozenset({"Cast", "Slice", "Reshape"})
 _QUANTISED = frozenset({"QuantizeLinear", "DequantizeLinear"})

@@ -98,7 +98,7 @@ def test_every_objective_learns_and_leaves_nothing_of_itself_in_the_graph(name, 
     parts = export_parts(geometry, core, ["l2"], box=1)
     assert bool([n for n in parts.core.graph.node if n.op_type == "Add"]) == kind.skips
     assert {n.op_type for n in parts.core.graph.node} <= {
-        "Conv", "Relu", "MaxPool", "Resize", "Add", "DepthToSpace", "Reshape", "Transpose"
+        "Conv", "Clip", "MaxPool", "Resize", "Add", "DepthToSpace", "Reshape", "Transpose"
     }  # fmt: skip
     weights = sum(p.numel() for p in core.network.parameters())
     assert weights == sum(p.numel() for p in Autoencoder(3, width=WIDTH, inputs=core_input.planes(3)).parameters())
