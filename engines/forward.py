@@ -15,6 +15,7 @@ from engines.defect_head import DefectHead
 from engines.error_maps import ErrorMaps
 from engines.images import Frame
 from engines.network import Autoencoder
+from engines.rounding import steps_of
 from engines.runtime import Maps
 from engines.tile_planes import Cutter, Stitcher
 from engines.tiling import Tiling, plan_tiling
@@ -35,6 +36,10 @@ class Core:
     network: Autoencoder
     core_input: str
     head: DefectHead | None = None
+
+    def steps(self) -> dict[str, float]:
+        """Return the INT8 steps with which the network learned to live; none where it learned without rounding."""
+        return steps_of(network=self.network, head=self.head)
 
     def parameters(self, *, with_head: bool) -> int:
         """Count the numbers that were learned."""

@@ -94,7 +94,7 @@ def make_recipe(order: Order, *, checkpoint_period_s: float = PERIOD_S) -> dict[
         feeds = partial(
             _quantisation_feeds, parts, corruptor, core.core_input, geometry.tiling, seed=order.schedule.seed
         )
-        gmac = _write_models(workshop.recipe, parts, core.core_input, feeds)
+        gmac = _write_models(workshop.recipe, parts, core, feeds)
         write_golden(workshop.recipe, images, geometry.roi_xywh_px)
         costs = {"gmac": round(gmac, 3), "gmac_per_tile": round(gmac / geometry.tiling.count, 3)}
         figures = {**figures_of(order, images, trained, meter.energy, choice), **costs}
@@ -144,14 +144,16 @@ def _log_of(order: Order, interrupted: State | None) -> Iterator[TrainingLog | N
         yield log
 
 
-def _write_models(folder: Path, parts: Parts, core_input: str, feeds: Callable[[], Iterator[Feed]]) -> float:
+def _write_models(folder: Path, parts: Parts, core: Core, feeds: Callable[[], Iterator[Feed]]) -> float:
     """Write the three model files; returns the GMAC of one inference."""
     whole = join(parts)
     check_structure(whole, int8=False)
     replace_file(folder / MODEL_FILES["fp32"], whole.SerializeToString())
     for placement in ("tensorrt", "cpu"):
-        core = quantize_core(parts.core, feeds(), core_input=CORE_INPUTS[core_input], placement=placement)
-        model = join(parts, core=core)
+        quantised = quantize_core(
+            parts.core, feeds(), core_input=CORE_INPUTS[core.core_input], placement=placement, steps=core.steps()
+        )
+        model = join(parts, core=quantised)
         check_structure(model, int8=placement == "tensorrt")
         replace_file(folder / MODEL_FILES[placement], model.SerializeToString())
     return count_gmac(whole)

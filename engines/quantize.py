@@ -26,11 +26,17 @@ from engines.structure import CORE_INPUT, CORE_PICTURE, SKIP_OPS, last_convoluti
 Placement = Literal["tensorrt", "cpu"]
 Feed = dict[str, npt.NDArray[np.float32]]
 
+_PASSING = frozenset({"MaxPool", "Resize"})
 _QUANTISED_BY_CPU = ["Conv", "Add", "MaxPool", "Clip", "Resize"]
 
 
 def quantize_core(
-    core: onnx.ModelProto, feeds: Iterable[Feed], *, core_input: CoreInput, placement: Placement
+    core: onnx.ModelProto,
+    feeds: Iterable[Feed],
+    *,
+    core_input: CoreInput,
+    placement: Placement,
+    steps: dict[str, float] | None = None,
 ) -> onnx.ModelProto:
     """Quantise the exported core.
 
@@ -44,6 +50,8 @@ def quantize_core(
         core_input: What it sees: its range is known and not measured.
         placement: `tensorrt`: Q/DQ at the inputs of convolutions, of skips and of nearest Resizes, all int8 with zero
             point 0. `cpu`: between all operators that have an integer kernel in ONNX Runtime.
+        steps: Steps with which the network learned to live, of the input of the convolution whose parameters have this
+            name, for signed integers; None measures all.
 
     Raises:
         EngineError: The quantiser refused.
@@ -58,7 +66,7 @@ def quantize_core(
             "nodes_to_exclude": [node.name for node in last_convolutions(core)],
         }
         options |= _tensorrt_options() if placement == "tensorrt" else _cpu_options()
-        options["extra_options"]["TensorQuantOverrides"] = _known_ranges(core, core_input, placement)
+        options["extra_options"]["TensorQuantOverrides"] = _known_ranges(core, core_input, placement, steps or {})
         options["extra_options"]["CalibMovingAverage"] = True
         quantize_static(source, result, _Reader(feeds), **options)
         model = onnx.load(result)
@@ -90,26 +98,39 @@ def _cpu_options() -> dict[str, Any]:
 
 
 def _known_ranges(
-    core: onnx.ModelProto, core_input: CoreInput, placement: Placement
+    core: onnx.ModelProto, core_input: CoreInput, placement: Placement, steps: dict[str, float]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return the ranges that are known beforehand: of what the autoencoder sees, and of what the head does."""
+    """Return the ranges that are known beforehand: of what both networks see, and those that training has fixed."""
     kind: Literal["int8", "uint8"] = "int8" if placement == "tensorrt" else "uint8"
     inputs = {CORE_INPUT: core_input}
+    made_by = producers(core.graph)
     if any(value.name == CORE_PICTURE for value in core.graph.input):
-        made_by = producers(core.graph)
         stem = next(n for n in core.graph.node if n.op_type == "Conv" and "head.stem" in n.input[1])
         inputs[made_by[stem.input[0]].output[0]] = CORE_INPUTS["picture"]
-    ranges = {}
-    for tensor, seen in inputs.items():
-        step, zero = seen.step_and_zero(kind)
-        ranges[tensor] = [
+    known = {tensor: seen.step_and_zero(kind) for tensor, seen in inputs.items()}
+    for node in core.graph.node:
+        step = steps.get(node.input[1].removeprefix("core/").rpartition(".")[0]) if node.op_type == "Conv" else None
+        tensor = node.input[0]
+        if step is None or tensor in known:
+            continue
+        if kind == "int8":
+            known[tensor] = step, 0
+        else:
+            # What lies behind a ReLU is not negative: the same range has twice as many unsigned steps. What only
+            # passes values on has the range of its input here.
+            while tensor in made_by and made_by[tensor].op_type in _PASSING:
+                tensor = made_by[tensor].input[0]
+            known[tensor] = step * 127 / 255, 0
+    return {
+        tensor: [
             {
                 "quant_type": QuantType.QInt8 if kind == "int8" else QuantType.QUInt8,
                 "scale": np.array(step, np.float32),
                 "zero_point": np.array(zero, kind),
             }
         ]
-    return ranges
+        for tensor, (step, zero) in known.items()
+    }
 
 
 def _quantise_skips(model: onnx.ModelProto) -> None:

@@ -13,6 +13,7 @@ TIMED_STEPS = 20
 _UNTIMED_STEPS = 5
 LEARNING_RATE = 1e-3
 _LAST_SHARE = 0.01
+_ROUNDED_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Schedule:
         width: Channels of the first level.
         objective: By which task the network learns what is normal; a file of `engines.objectives`.
         head: A defect head is trained with the network.
+        rounding: The last steps round as INT8 will.
         device: Where to train; `auto` takes a CUDA device where there is one.
     """
 
@@ -37,17 +39,30 @@ class Schedule:
     width: int
     objective: str = "restore"
     head: bool = False
+    rounding: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
-def learning_rate(step: int, steps: int | None) -> float:
+def first_rounded(steps: int) -> int:
+    """Return the step from which on a training of so many steps rounds as INT8 will."""
+    return steps - max(1, round(_ROUNDED_SHARE * steps))
+
+
+def learning_rate(step: int, steps: int | None, *, rounding: bool = False) -> float:
     """Return the rate of a step: a ramp over the steps that are timed, then half a cosine down to a hundredth.
+
+    The steps that round begin with a tenth of the rate and have half a cosine of their own.
 
     The ramp does not depend on the number of steps, which `--minutes` does not know yet: so `--steps` with the number
     that it found does the same.
     """
     if step < TIMED_STEPS or steps is None:
         return LEARNING_RATE * min(1.0, (step + 1) / TIMED_STEPS)
+    if rounding:
+        first = first_rounded(steps)
+        if step >= first:
+            return 0.1 * LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * (step - first) / (steps - first)))
+        steps = first
     along = (step - TIMED_STEPS) / (steps - TIMED_STEPS)
     return LEARNING_RATE * (_LAST_SHARE + (1 - _LAST_SHARE) * 0.5 * (1 + math.cos(math.pi * along)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +14,11 @@ from torch import Tensor
 from engines.core_inputs import CORE_INPUTS
 from engines.defect_head import DefectHead, head_loss
 from engines.device import Device
-from engines.forward import as_pictures
+from engines.forward import Core, as_pictures
 from engines.network import Autoencoder
 from engines.objective import Batch, Objective, Pair
 from engines.objectives import objective_named
+from engines.rounding import fold, measured, rounded
 from engines.schedule import LEARNING_RATE, Schedule
 
 _WEIGHT_DECAY = 1e-4
@@ -50,14 +53,13 @@ class Trainer:
         ).train()
         self.network = network.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective: Objective = kind(channels, schedule.width).to(device.name)
-        self._core_input = core_input.module()
+        self._core_input, self._core_step = core_input.module(), core_input.step_int8
         self.head = None
         if schedule.head:
             head = DefectHead(channels, width=schedule.width).train()
             self.head = head.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        parameters = [*network.parameters(), *self.objective.shared_parameters()]
-        parameters += self.head.parameters() if self.head is not None else []
-        self._optimiser = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True)
+        self._rounds = False
+        self._optimiser = self._new_optimiser()
         self._scaler = torch.amp.GradScaler(device.name, enabled=device.narrow is torch.float16)
         self._device, self._seed = device, schedule.seed
 
@@ -87,9 +89,36 @@ class Trainer:
         self.objective.learn(answer, batch)
         return Step(loss.item(), answer.reconstruction.detach())
 
+    def begin_rounding(self, pairs: Iterable[Pair]) -> None:
+        """Fold batch normalisation into the weights and round as INT8 will, from now on.
+
+        Args:
+            pairs: What the ranges are measured on.
+        """
+        self._fold()
+        with ExitStack() as stack, torch.no_grad():
+            stack.enter_context(measured(self.network, {"stem": self._core_step}))
+            if self.head is not None:
+                stack.enter_context(measured(self.head, {"stem": CORE_INPUTS["picture"].step_int8}))
+            for pair in pairs:
+                shown, batch = self._batch(pair, 0)
+                reconstruction = self.network(batch.seen)
+                if self.head is not None:
+                    self.head(shown, reconstruction)
+
+    def core(self) -> Core:
+        """Return what was trained, in evaluation mode, in float32 on the CPU; this trainer must not be used after."""
+        modules = (self.network, *([] if self.head is None else [self.head]))
+        for module in modules:
+            module.cpu().eval()
+            for _, convolution in rounded(module):
+                convolution.rounds = False
+        return Core(self.network, self.objective.core_input, self.head)
+
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""
         return {
+            "rounds": self._rounds,
             "network": self.network.state_dict(),
             "head": None if self.head is None else self.head.state_dict(),
             "objective": self.objective.state_dict(),
@@ -104,12 +133,27 @@ class Trainer:
             RuntimeError: It belongs to another network.
             KeyError: It is not such a state.
         """
+        if state["rounds"]:
+            self._fold()
         self.network.load_state_dict(state["network"])
         if self.head is not None:
             self.head.load_state_dict(state["head"])
         self.objective.load_state_dict(state["objective"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._scaler.load_state_dict(state["scaler"])
+
+    def _new_optimiser(self) -> torch.optim.Optimizer:
+        parameters = [*self.network.parameters(), *self.objective.shared_parameters()]
+        parameters += self.head.parameters() if self.head is not None else []
+        return torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True)
+
+    def _fold(self) -> None:
+        self._rounds = True
+        for module in (self.network, *([] if self.head is None else [self.head])):
+            fold(module)
+            for _, convolution in rounded(module):
+                convolution.rounds = True
+        self._optimiser = self._new_optimiser()
 
     def _batch(self, pair: Pair, step: int) -> tuple[Tensor, Batch]:
         device = self._device.name

@@ -21,11 +21,12 @@ from engines.forward import Core
 from engines.images import Frame
 from engines.objective import Objective, Pair
 from engines.pairs_ahead import made_ahead
-from engines.schedule import Course, Schedule, learning_rate
+from engines.schedule import Course, Schedule, first_rounded, learning_rate
 from engines.tiling import Tiling
 from engines.trainer import Trainer
 
 _SHOWN_LOSSES = 20
+_PAIRS_FOR_RANGES = 8
 
 
 class TrainingLog(Protocol):
@@ -99,7 +100,9 @@ def train(
     with _shown(course) as show, made_ahead(make_pair) as take_pair:
         while not course.finished:
             step, pair = course.step, take_pair(course.step)
-            rate = learning_rate(step, course.steps)
+            if schedule.rounding and course.steps is not None and step == first_rounded(course.steps):
+                trainer.begin_rounding(make_pair(course.steps + index) for index in range(_PAIRS_FOR_RANGES))
+            rate = learning_rate(step, course.steps, rounding=schedule.rounding)
             done = trainer.step(pair, step, rate)
             _check_loss(done.loss, step)
             course.add(done.loss)
@@ -108,8 +111,7 @@ def train(
                 log.add(step, loss=done.loss, rate=rate, pair=pair, reconstruction=done.reconstruction)
             if checkpoint is not None and course.steps is not None and (checkpoint.due or course.finished):
                 checkpoint.save(_state(trainer, course))
-    head = None if trainer.head is None else trainer.head.cpu().eval()
-    core = Core(trainer.network.cpu().eval(), trainer.objective.core_input, head)
+    core = trainer.core()
     tenths = [float(np.mean(part)) for part in np.array_split(course.losses, min(10, course.step))]
     return Trained(core, course.step, course.seconds, device, continued_at, tenths)
 

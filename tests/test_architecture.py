@@ -22,6 +22,7 @@ VENDORS = {
         "engines/graph.py",
         "engines/layers.py",
         "engines/losses.py",
+        "engines/rounding.py",
         "engines/network.py",
         "engines/objective.py",
         "engines/objectives/adversarial.py",

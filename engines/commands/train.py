@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--width", type=int, default=32, metavar="N", help="channels of the first level, multiple of 16"
     )
+    parser.add_argument("--qat", action="store_true", help="let the last steps round as INT8 will")
     parser.add_argument("--batch", type=int, default=8, metavar="N", help="images a step")
     parser.add_argument(
         "--objective",
@@ -131,6 +132,7 @@ def _schedule(arguments: argparse.Namespace) -> Schedule:
         seed=arguments.seed,
         width=arguments.width,
         objective=arguments.objective,
+        rounding=arguments.qat,
         device=arguments.device,
     )
 
