@@ -54,6 +54,7 @@ class Training(StrictModel):
     minutes: float | None = None
     batch: Positive
     width: Positive
+    qat: bool = False
 
 
 class Recipe(StrictModel):

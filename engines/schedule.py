@@ -28,7 +28,7 @@ class Schedule:
         width: Channels of the first level.
         objective: By which task the network learns what is normal; a file of `engines.objectives`.
         head: A defect head is trained with the network.
-        rounding: The last steps round as INT8 will.
+        qat: The last steps round as INT8 will.
         device: Where to train; `auto` takes a CUDA device where there is one.
     """
 
@@ -39,7 +39,7 @@ class Schedule:
     width: int
     objective: str = "restore"
     head: bool = False
-    rounding: bool = False
+    qat: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 

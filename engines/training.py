@@ -100,9 +100,9 @@ def train(
     with _shown(course) as show, made_ahead(make_pair) as take_pair:
         while not course.finished:
             step, pair = course.step, take_pair(course.step)
-            if schedule.rounding and course.steps is not None and step == first_rounded(course.steps):
+            if schedule.qat and course.steps is not None and step == first_rounded(course.steps):
                 trainer.begin_rounding(make_pair(course.steps + index) for index in range(_PAIRS_FOR_RANGES))
-            rate = learning_rate(step, course.steps, rounding=schedule.rounding)
+            rate = learning_rate(step, course.steps, rounding=schedule.qat)
             done = trainer.step(pair, step, rate)
             _check_loss(done.loss, step)
             course.add(done.loss)

@@ -76,6 +76,7 @@ def recipe_of(order: Order, geometry: Geometry, trained: Trained, choice: MapCho
                 "minutes": schedule.minutes,
                 "batch": schedule.batch,
                 "width": schedule.width,
+                "qat": schedule.qat,
             },
         }
     )

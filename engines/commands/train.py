@@ -132,7 +132,7 @@ def _schedule(arguments: argparse.Namespace) -> Schedule:
         seed=arguments.seed,
         width=arguments.width,
         objective=arguments.objective,
-        rounding=arguments.qat,
+        qat=arguments.qat,
         device=arguments.device,
     )
 

@@ -31,7 +31,7 @@ def pictures(good_frames_folder):
     return np.stack([cv2.resize(frame, (SIDE, SIDE)) for frame in frames])
 
 
-SCHEDULE = Schedule(steps=30, minutes=None, batch=4, seed=0, width=16, head=True, rounding=True)
+SCHEDULE = Schedule(steps=30, minutes=None, batch=4, seed=0, width=16, head=True, qat=True)
 
 
 @pytest.fixture(scope="module")
@@ -136,4 +136,4 @@ def test_an_interrupted_training_rounds_on(pictures, tmp_path):
 
 
 def test_without_the_switch_nothing_rounds(pictures):
-    assert train(pictures, replace(SCHEDULE, steps=3, rounding=False), rotates=False).core.steps() == {}
+    assert train(pictures, replace(SCHEDULE, steps=3, qat=False), rotates=False).core.steps() == {}
