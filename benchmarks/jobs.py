@@ -17,7 +17,7 @@ from engines.errors import NoInputError, UsageError
 KEY = ("dataset", "seed", "budget", "options")
 # Options of `edge-engines train` that are handed through; those without a value are marked.
 _WITH_VALUE = ("objective", "errors", "size", "tiles", "resize", "width", "device")
-_SWITCHES = ("rotates",)
+_SWITCHES = ("rotates", "qat")
 
 
 @dataclass(frozen=True)
