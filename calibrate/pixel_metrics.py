@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+import numpy as np
+
 from calibrate.dataset import GOOD
-from calibrate.pixel_ranks import DefectPixels, GoodCounts, Ranks, Values, defect_pixels, merge, rounded
+from calibrate.pixel_ranks import Counts, DefectPixels, GoodCounts, Values, defect_pixels, losses, merge, rounded
 from edge_agent.inspection import Mask
 
 Figures = dict[str, float | None]
@@ -64,8 +66,7 @@ def pixel_metrics(
     types = found.finish()
     if not any(len(part.values) for part in types.values()):
         return dict(NO_FIGURES), {}
-    everything = merge(list(types.values()))
-    values = everything.values
+    values = np.unique(np.concatenate([part.values for part in types.values()]))
     good, total = GoodCounts(values).counts, GoodCounts(values).counts
     good_overlap, overlap = Overlap(), Overlap()
     by_type = {}
@@ -79,9 +80,9 @@ def pixel_metrics(
         if label == GOOD:
             good, good_overlap = own.counts, own_overlap
         elif label in types:
-            ranks = Ranks(types[label], values, good + own.counts)
-            by_type[label] = _figures(ranks, good_overlap + own_overlap)
-    return _figures(Ranks(everything, values, total), overlap), by_type
+            own.counts += good
+            by_type[label] = _figures([types[label]], values, own.counts, good_overlap + own_overlap)
+    return _figures([*types.values()], values, total, overlap), by_type
 
 
 @dataclass(frozen=True)
@@ -112,9 +113,14 @@ class Overlap:
         }
 
 
-def _figures(ranks: Ranks, overlap: Overlap) -> Figures:
-    aupro = {name: ranks.aupro(limit) for name, limit in AUPRO_LIMITS.items()}
-    return {"pixel_auroc": ranks.auroc(), **aupro, **overlap.figures()}
+def _figures(types: Sequence[DefectPixels], values: Values, counts: Counts, overlap: Overlap) -> Figures:
+    """Return the figures of some types; `counts` is cumulated in place."""
+    np.cumsum(counts, out=counts)
+    if not counts[-1]:
+        return {**NO_FIGURES, **overlap.figures()}
+    first, *others = (losses(part, values, counts, tuple(AUPRO_LIMITS.values())) for part in types)
+    auroc, aupro = sum(others, first).figures()
+    return {"pixel_auroc": auroc, **dict(zip(AUPRO_LIMITS, aupro, strict=True)), **overlap.figures()}
 
 
 class _Collector:

@@ -21,6 +21,7 @@ Numbers = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
 _SIXTEEN_BITS = np.uint32(0xFFFFFF00)
+_AT_ONCE = 500_000
 
 
 @dataclass(frozen=True)
@@ -88,48 +89,65 @@ class GoodCounts:
         self.counts[places[starts]] += np.diff(starts, append=len(places))
 
 
-class Ranks:
-    """The shares of good pixels above and on each of a set's defective values."""
+@dataclass(frozen=True)
+class Losses:
+    """What a set of defective pixels lacks to perfect figures. Sums over pixels: those of several sets add up.
 
-    def __init__(self, defects: DefectPixels, values: Values, counts: Counts) -> None:
-        """Look the values up.
+    Attributes:
+        pixels: How many there are.
+        regions: In how many regions.
+        auroc: The share of good pixels above each pixel and half of those that equal it.
+        aupro: For each limit, each pixel's weight times the part of the limit at which it is not found yet.
+    """
 
-        Args:
-            defects: Defective pixels; each of their values is in `values`.
-            values: All defective values, ascending.
-            counts: Of `GoodCounts` over `values`.
+    pixels: int
+    regions: int
+    auroc: float
+    aupro: tuple[float, ...]
+
+    def __add__(self, other: Losses) -> Losses:
+        aupro = tuple(a + b for a, b in zip(self.aupro, other.aupro, strict=True))
+        return Losses(self.pixels + other.pixels, self.regions + other.regions, self.auroc + other.auroc, aupro)
+
+    def figures(self) -> tuple[float | None, list[float | None]]:
+        """Return pixel AUROC, and AUPRO for each limit; None without defective pixels.
+
+        What is missing to 1 was added up, so no rounding can carry a figure above 1.
         """
-        self._defects = defects
-        self._good = int(counts.sum())
-        places = 2 * np.searchsorted(values, defects.values) + 1
-        up_to = np.cumsum(counts)[places]
-        self._equal = counts[places]
-        self._above = self._good - up_to
+        if not self.regions:
+            return None, [None] * len(self.aupro)
+        return max(0.0, 1 - self.auroc / self.pixels), [max(0.0, 1 - lost / self.regions) for lost in self.aupro]
 
-    def auroc(self) -> float | None:
-        """Return P(defective > good) + P(equal) / 2; None without a good or a defective pixel."""
-        pixels = self._defects.pixels
-        if not self._good or not len(pixels):
-            return None
-        lost = (pixels * (self._above + self._equal / 2)).sum(dtype=np.float64)
-        return float(1 - lost / self._good / pixels.sum())
 
-    def aupro(self, limit: float) -> float | None:
-        """Return the normalised area under the per-region overlap up to a false-positive rate.
+def losses(defects: DefectPixels, values: Values, up_to: Counts, limits: Sequence[float]) -> Losses:
+    """Compare defective pixels with good ones.
 
-        The curve has a point at every distinct z, is linear between them, and starts at (0, 0); its part up to the
-        limit is integrated by trapezoids, the last one ending at the limit by interpolation, and divided by the limit
-        (Bergmann et al., The MVTec Anomaly Detection Dataset, IJCV 2021, section 4.3). Each pixel raises the curve by
-        its weight from the false-positive rate on at which it is found, so the area is a sum over pixels.
+    Pixel AUROC is P(defective > good) + P(equal) / 2. AUPRO is the normalised area under the per-region overlap up to a
+    false-positive rate, the limit: the curve has a point at every distinct z, is linear between them, and starts at
+    (0, 0); it is integrated by trapezoids, the last one ending at the limit by interpolation, and divided by the limit
+    (Bergmann et al., The MVTec Anomaly Detection Dataset, IJCV 2021, section 4.3). Each pixel raises the curve by its
+    weight from the false-positive rate on at which it is found, so the area is a sum over pixels.
 
-        Args:
-            limit: End of the integration, above 0 and at most 1.
-        """
-        if not self._good or not self._defects.regions:
-            return None
-        begin, end = self._above / self._good, (self._above + self._equal) / self._good
-        rise = np.maximum(end - begin, np.finfo(np.float64).tiny)
-        kept = np.clip(limit - begin, 0, None) ** 2 / (2 * rise)
-        lost = np.where(end <= limit, (begin + end) / 2, limit - kept)
-        # What is missing to 1 is added up: then no rounding can carry the figure above 1.
-        return float(max(0.0, 1 - (self._defects.weights * lost).sum() / self._defects.regions / limit))
+    Args:
+        defects: Each of their values is in `values`.
+        values: (n,) float32, ascending.
+        up_to: `GoodCounts.counts` over `values`, cumulated; at least one good pixel.
+        limits: Ends of the integration for AUPRO, above 0 and at most 1.
+    """
+    good = int(up_to[-1])
+    total = Losses(0, defects.regions, 0.0, (0.0,) * len(limits))
+    for start in range(0, len(defects.values), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        places = 2 * np.searchsorted(values, defects.values[part]) + 1
+        begin, end = (good - up_to[places]) / good, (good - up_to[places - 1]) / good
+        pixels, weights = defects.pixels[part], defects.weights[part]
+        aupro = tuple(float((weights * _not_found(begin, end, limit)).sum()) for limit in limits)
+        total += Losses(int(pixels.sum()), 0, float((pixels * (begin + end)).sum() / 2), aupro)
+    return total
+
+
+def _not_found(begin: Numbers, end: Numbers, limit: float) -> Numbers:
+    """Return the part of the limit in which pixels are not found, that are found evenly from `begin` to `end`."""
+    rise = np.maximum(end - begin, np.finfo(np.float64).tiny)
+    found = np.clip(limit - begin, 0, None) ** 2 / (2 * rise)
+    return np.where(end <= limit, (begin + end) / 2, limit - found) / limit

@@ -133,6 +133,21 @@ def test_pixel_auroc_agrees_with_the_library(seed):
     assert measure(frames)[0]["pixel_auroc"] == pytest.approx(sklearn.roc_auc_score(truth, z), abs=1e-9)
 
 
+def test_with_one_large_region_aupro_is_the_partial_area_under_the_roc_curve():
+    sklearn = pytest.importorskip("sklearn.metrics", reason="needs scikit-learn: pip install scikit-learn")
+    random = np.random.default_rng(0)
+    truth = np.zeros((900, 900), bool)
+    truth[:, :700] = True
+    z = (random.normal(size=truth.shape) + truth).astype(np.float32)
+    figures, _ = measure([frame(z, truth)])
+    assert figures["pixel_auroc"] == pytest.approx(sklearn.roc_auc_score(truth.ravel(), z.ravel()), abs=1e-9)
+    for name, limit in (("aupro", 0.3), ("aupro_005", 0.05)):
+        standardised = sklearn.roc_auc_score(truth.ravel(), z.ravel(), max_fpr=limit)
+        # scikit-learn scales the area (McClish 1989): 1 stays 1, chance becomes a half.
+        area = (2 * standardised - 1) * (limit - limit**2 / 2) + limit**2 / 2
+        assert figures[name] == pytest.approx(area / limit, abs=1e-9)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_rounding_for_want_of_memory_changes_almost_nothing_and_never_exceeds_one(seed):
     frames = random_frames(seed)
