@@ -50,7 +50,9 @@ def frame_section(engine: RecipeEngine, thresholds: ThresholdRevision, item: Jud
 def _pictures(engine: RecipeEngine, thresholds: ThresholdRevision, item: Judged) -> list[tuple[str, Frame]]:
     original = engine.read(item.frame.path)
     truth = load_mask(item.frame, item.placement.original_shape)
-    pictures = [("frame, true defect", outlined(original, np.zeros_like(truth), truth))]
+    pictures = [
+        ("frame" if item.frame.is_good else "frame, true defect", outlined(original, np.zeros_like(truth), truth))
+    ]
     if item.verdict != "INVALID":
         loaded = engine.load(item.frame.path)
         maps, own = engine.maps(loaded.pixels), engine.thresholds_for(loaded, thresholds)
