@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.layers import convolution, enlarge
+from engines.layers import add, convolution, enlarge
 
 # Where the head is sure of a good pixel its logit is about -6; the map of its doubts begins a little above that.
 _DOUBT_LOGIT = -4.0
@@ -59,8 +59,8 @@ class DefectHead(nn.Module):
             level = fall(functional.max_pool2d(level, 2))
             levels.append(level)
         fine, middle, deep = levels
-        middle = middle + self.enters[0](enlarge(deep))
-        fine = fine + self.enters[1](enlarge(middle))
+        middle = add(self.enters[0](enlarge(deep)), middle)
+        fine = add(self.enters[1](enlarge(middle)), fine)
         logits: Tensor = self.shuffle(self.last(self.mix(fine)))
         return logits
 

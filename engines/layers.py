@@ -23,3 +23,8 @@ def convolution(inputs: int, outputs: int, side: int = 3) -> nn.Sequential:
 def enlarge(level: Tensor) -> Tensor:
     """Double both sides by repeating values: unlike a transposed convolution, it runs in INT8."""
     return functional.interpolate(level, scale_factor=2.0, mode="nearest")
+
+
+def add(risen: Tensor, skip: Tensor) -> Tensor:
+    """Add what the encoder found to what has risen, with the bound that each of them has: INT8's step stays as fine."""
+    return functional.relu6(risen + skip)

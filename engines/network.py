@@ -12,7 +12,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.layers import convolution, enlarge
+from engines.layers import add, convolution, enlarge
 
 
 class _Rise(nn.Module):
@@ -23,7 +23,7 @@ class _Rise(nn.Module):
 
     def forward(self, deep: Tensor, skip: Tensor | None) -> Tensor:
         risen: Tensor = self.enter(enlarge(deep))
-        mixed: Tensor = self.mix(risen if skip is None else risen + skip)
+        mixed: Tensor = self.mix(risen if skip is None else add(risen, skip))
         return mixed
 
 

@@ -40,9 +40,9 @@ def quantize_core(
 ) -> onnx.ModelProto:
     """Quantise the exported core.
 
-    The range of a tensor is the mean over the frames of each frame's extremes. The extremes over all frames are those
-    of the one strangest corruption: with them, on a bottle, the maps moved by 15 to 40 % from one choice of frames to
-    the next; with the mean, by 10 %. Nothing else is clipped, for the tails carry the anomaly.
+    The range of a tensor reaches from its smallest to its largest value over all frames: nothing is clipped, for the
+    tails carry the anomaly, and the network's own bounds keep the ranges small. With the mean of each frame's extremes
+    instead, the scores of unusually bright magnetic tiles moved by 25 % (CPU placement); so, by 3 %.
 
     Args:
         core: The float32 core with names that begin with `core/`.
@@ -67,7 +67,6 @@ def quantize_core(
         }
         options |= _tensorrt_options() if placement == "tensorrt" else _cpu_options()
         options["extra_options"]["TensorQuantOverrides"] = _known_ranges(core, core_input, placement, steps or {})
-        options["extra_options"]["CalibMovingAverage"] = True
         quantize_static(source, result, _Reader(feeds), **options)
         model = onnx.load(result)
     if placement == "tensorrt":

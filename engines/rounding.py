@@ -36,13 +36,13 @@ class RoundedConvolution(nn.Module):
         # 0 as long as it is not known.
         self.register_buffer("step", torch.zeros(()))
         self.rounds = False
-        self.largest: list[Tensor] | None = None
+        self.largest: Tensor | None = None
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Convolve (N, c, h, w)."""
         weight = self.conv.weight
         if self.largest is not None:
-            self.largest.extend(inputs.detach().abs().amax(dim=(1, 2, 3)).float())
+            self.largest = torch.maximum(self.largest, inputs.detach().abs().amax().float())
         if self.rounds:
             inputs = torch.fake_quantize_per_tensor_affine(
                 inputs.float(), float(self.step), 0, -LARGEST_CODE - 1, LARGEST_CODE
@@ -76,18 +76,18 @@ def rounded(module: nn.Module) -> Iterator[tuple[str, RoundedConvolution]]:
 def measured(module: nn.Module, known: dict[str, float]) -> Iterator[None]:
     """Measure the ranges of all inputs within the block, then let every convolution round.
 
-    The range is the mean over the frames of each frame's largest value, as in `engines.quantize`.
+    The range reaches to the largest value of all frames, as in `engines.quantize`.
 
     Args:
         module: A folded one; run it on frames in the block.
         known: Steps of inputs whose range is known, by name of the convolution.
     """
     for _, part in rounded(module):
-        part.largest, part.rounds = [], False
+        part.largest, part.rounds = torch.zeros_like(part.step), False
     yield
     for name, part in rounded(module):
-        step = torch.stack(part.largest or [torch.ones(())]).mean() / LARGEST_CODE
-        part.step.copy_(torch.tensor(known.get(name, float(step))))
+        largest = cast("Tensor", part.largest).clamp(min=torch.finfo(torch.float32).tiny * LARGEST_CODE)
+        part.step.copy_(torch.tensor(known.get(name, float(largest) / LARGEST_CODE)))
         part.largest, part.rounds = None, True
 
 

@@ -16,12 +16,14 @@ from engines.defect_head import DefectHead, head_loss
 from engines.device import Device
 from engines.forward import Core, as_pictures
 from engines.network import Autoencoder
-from engines.objective import Batch, Objective, Pair
+from engines.objective import Answer, Batch, Objective, Pair
 from engines.objectives import objective_named
 from engines.rounding import fold, measured, rounded
 from engines.schedule import LEARNING_RATE, Schedule
 
 _WEIGHT_DECAY = 1e-4
+# One code of a camera's 255, as much as INT8 moves the reconstruction.
+_ROUGHNESS = 1 / 255
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,7 @@ class Trainer:
         narrow = self._device.narrow
         with torch.autocast(self._device.name, narrow, enabled=narrow is not None):
             answer = self.objective.answer(self.network, batch)
-            # The autoencoder is to rebuild what is normal, whether that suits the head or not.
-            logits = None if self.head is None else self.head(shown, answer.reconstruction.detach().float())
+            logits = None if self.head is None else self.head(shown, _rough(answer, batch))
         loss = self.objective.loss(answer, batch)
         if logits is not None:
             loss = loss + head_loss(logits.float(), shown, batch.target)
@@ -163,3 +164,13 @@ class Trainer:
         (seed,) = np.random.SeedSequence((self._seed, step)).generate_state(1)
         seen = self._core_input(shown).contiguous(memory_format=torch.channels_last)
         return shown.contiguous(memory_format=torch.channels_last), Batch(seen, target, hidden, int(seed))
+
+
+def _rough(answer: Answer, batch: Batch) -> Tensor:
+    """Return the reconstruction as the head learns from it, (n, C', h, w) float32.
+
+    The autoencoder is to rebuild what is normal, whether that suits the head or not: no gradient passes. With noise
+    of one code the head learns not to lean on what INT8 will round away.
+    """
+    reconstruction = answer.reconstruction.detach().float()
+    return reconstruction + _ROUGHNESS * batch.noise(reconstruction)
