@@ -22,6 +22,9 @@ from engines.rounding import fold, measured, rounded
 from engines.schedule import LEARNING_RATE, Schedule
 
 _WEIGHT_DECAY = 1e-4
+# The head learns at a third of the network's rate. At the same rate, after 500 steps on ball screws, its map told
+# synthetic defects from good frames worse (image AUROC 0.67 against 0.72); at a third for both, the network did.
+_HEAD_RATE = 1 / 3
 # One code of a camera's 255, as much as INT8 moves the reconstruction.
 _ROUGHNESS = 1 / 255
 
@@ -74,7 +77,7 @@ class Trainer:
             rate: Learning rate.
         """
         for group in self._optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         shown, batch = self._batch(pair, step)
         narrow = self._device.narrow
         with torch.autocast(self._device.name, narrow, enabled=narrow is not None):
@@ -144,9 +147,11 @@ class Trainer:
         self._scaler.load_state_dict(state["scaler"])
 
     def _new_optimiser(self) -> torch.optim.Optimizer:
-        parameters = [*self.network.parameters(), *self.objective.shared_parameters()]
-        parameters += self.head.parameters() if self.head is not None else []
-        return torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True)
+        shared = [*self.network.parameters(), *self.objective.shared_parameters()]
+        groups: list[dict[str, Any]] = [{"params": shared, "share": 1.0}]
+        if self.head is not None:
+            groups.append({"params": list(self.head.parameters()), "share": _HEAD_RATE})
+        return torch.optim.AdamW(groups, lr=LEARNING_RATE, weight_decay=_WEIGHT_DECAY, fused=True)
 
     def _fold(self) -> None:
         self._rounds = True
