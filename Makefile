@@ -1,6 +1,7 @@
 # make demo    the whole way on a synthetic part: record, train, fit, run, report
 # make test    the tests
-# make check   what CI runs: ruff, mypy and the tests
+# make check   what CI runs: ruff, mypy and the tests, the gate among them
+# make gate    fetch what builds engines without a GPU, and TensorRT's bindings, for tests/structure
 #
 # PYTHON=python3.12       another interpreter (3.10 to 3.13; training needs 3.11 or newer)
 # TORCH_INDEX=URL         where pip looks for torch first, for example PyTorch's index of CPU builds
@@ -10,7 +11,7 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test check lint mosquitto clean
+.PHONY: demo test check lint gate mosquitto clean
 
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/run
@@ -18,7 +19,7 @@ demo: $(READY)
 test: $(READY) mosquitto
 	$(BIN)/pytest
 
-check: $(READY) lint test
+check: $(READY) lint gate test
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -32,6 +33,9 @@ $(READY): setup.py constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 		$(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable '.[cv,train,tensorboard,broker,dev]'
 	@touch $@
+
+gate: $(READY)
+	$(BIN)/python tests/structure/fetch.py .cache || echo "tests/structure will be skipped."
 
 mosquitto:
 	@if ! PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null; then \

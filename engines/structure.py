@@ -38,7 +38,8 @@ def check_structure(model: onnx.ModelProto, *, int8: bool) -> None:
     """
     faults = [*_version_faults(model), *_operator_faults(model), *_resolution_faults(model)]
     if int8:
-        faults += [*_zero_point_faults(model), *_convolution_faults(model), *_branch_faults(model)]
+        faults += [*_zero_point_faults(model), *_outside_faults(model)]
+        faults += [*_convolution_faults(model), *_branch_faults(model)]
     if faults:
         listed = "\n".join(f"  {fault}" for fault in faults)
         raise RecipeError(
@@ -154,6 +155,15 @@ def _zero_point_faults(model: onnx.ModelProto) -> list[str]:
         elif numpy_helper.to_array(zero).any():
             faults.append(f"{node.name}: the zero point is not 0")
     return faults
+
+
+def _outside_faults(model: onnx.ModelProto) -> list[str]:
+    """What is rounded outside the core is the frame or the residual: the error maps would show the rounding."""
+    return [
+        f"{node.name}: {node.input[0]} is quantised outside the core"
+        for node in model.graph.node
+        if node.op_type in _QUANTISED and not node.name.startswith("core/")
+    ]
 
 
 def _convolution_faults(model: onnx.ModelProto) -> list[str]:

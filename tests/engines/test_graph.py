@@ -109,7 +109,7 @@ def test_the_core_sees_neither_colour_nor_brightness():
 def test_the_networks_at_256_fit_the_budget():
     geometry = Geometry((256, 256, 3), (0, 0, 256, 256), (256, 256))
     core = Core(Autoencoder(3, width=32).eval(), "edges", DefectHead(3, width=32).eval())
-    errors = ["l2", "msgms", "learned"]
+    errors = ["ssim", "msgms", "learned"]
     assert 2.0 < count_gmac(join(export_parts(geometry, core, errors, box=5))) <= 2.5
 
 
