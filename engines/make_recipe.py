@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from engines.bias_correction import Feed
 from engines.checkpoint import PERIOD_S, Checkpoint, State
 from engines.core_inputs import CORE_INPUTS
 from engines.corruptions import Corruptor
@@ -30,7 +31,7 @@ from engines.map_choice import CANDIDATES, MapChoice, choose_maps
 from engines.objective import Objective
 from engines.objectives import objective_named
 from engines.order import Order, training_facts
-from engines.quantize import Feed, quantize_core
+from engines.quantize import quantize_core
 from engines.recipe import IMAGES_FILE, MODEL_FILES, save_recipe, write_manifest
 from engines.reduction import check_map_shape, plan_geometry
 from engines.structure import CORE_INPUT, CORE_PICTURE, check_structure, count_gmac

@@ -18,8 +18,8 @@ from engines.synthetic_defects import add_defect
 from engines.tiling import Tiling
 
 BOXES = (5, 11, 21)
-# In order of preference: three kinds of map are the safest, for defects that nobody has thought of. SSIM knows how
-# noisy the surface is; `l2` sees only how far off a value is, and on a rough surface its largest values drown the rest.
+# The largest first: three kinds of map are the safest, for defects that nobody has thought of. SSIM knows how noisy the
+# surface is; `l2` sees only how far off a value is, and on a rough surface its largest values drown the other maps.
 CANDIDATES = (
     ("ssim", "msgms", "learned"),
     ("l2", "msgms", "learned"),
@@ -69,7 +69,7 @@ def choose_maps(
     Args:
         maps_of: Gives the maps without box, (K, h, w) float32 each, of frames at map size, in order.
         names: Names of these K maps.
-        candidates: Sets of names, the preferred first: another must be better by 0.01.
+        candidates: Sets of names, the largest first: a smaller one must be better by 0.01.
         trained: Frames that trained the network, (n, h, w, C') uint8: what each pixel does on good parts.
         tuning: Frames that did not, (m, h, w, C') uint8, neither set aside.
         seed: Fixes the defects.
@@ -90,7 +90,7 @@ def choose_maps(
     quality = {option.label: option.quality() for option in options}
     best = options[0]
     for option in options[1:]:
-        margin = 0.0 if option.errors == best.errors else _WORTH_IT
+        margin = _WORTH_IT if len(option.errors) < len(best.errors) else 0.0
         if quality[option.label] > quality[best.label] + margin:
             best = option
     return MapChoice(best.errors, best.box_map_px, quality)

@@ -7,25 +7,27 @@ the error map by 1 % instead of 0.01 %.
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+from engines.bias_correction import Feed, correct_biases
 from engines.core_inputs import CORE_INPUTS, CoreInput
 from engines.errors import EngineError
 from engines.structure import CORE_INPUT, CORE_PICTURE, SKIP_OPS, last_convolutions, producers
 
 Placement = Literal["tensorrt", "cpu"]
-Feed = dict[str, npt.NDArray[np.float32]]
 
+_CORRECTION_FRAMES = 16
 _PASSING = frozenset({"MaxPool", "Resize"})
 _QUANTISED_BY_CPU = ["Conv", "Add", "MaxPool", "Clip", "Resize"]
 
@@ -67,10 +69,13 @@ def quantize_core(
         }
         options |= _tensorrt_options() if placement == "tensorrt" else _cpu_options()
         options["extra_options"]["TensorQuantOverrides"] = _known_ranges(core, core_input, placement, steps or {})
-        quantize_static(source, result, _Reader(feeds), **options)
+        feeds = iter(feeds)
+        kept = [*islice(feeds, _CORRECTION_FRAMES)]
+        quantize_static(source, result, _Reader(chain(kept, feeds)), **options)
         model = onnx.load(result)
     if placement == "tensorrt":
         _quantise_skips(model)
+    correct_biases(core, model, kept, threads=os.cpu_count() or 1)
     model.graph.ClearField("doc_string")
     return model
 

@@ -39,14 +39,20 @@ def test_the_maps_that_see_are_chosen(maps_of, pictures, order):
     assert choice.quality[f"sees {choice.box_map_px}"] == max(choice.quality.values()) > 0.7
 
 
-def test_the_preferred_maps_stay_where_others_are_hardly_better(maps_of, pictures):
+def test_more_maps_stay_where_fewer_are_hardly_better(maps_of, pictures):
     same = np.repeat(pictures[:1], 6, axis=0)
 
     def twice(frames):
         for maps in maps_of(frames):
             yield np.stack([maps[0], maps[0] * 2])
 
-    assert choose(twice, same, ["blind"], ["sees"]).errors == ["blind"]
+    assert choose(twice, same, ["sees", "blind"], ["sees"]).errors == ["sees", "blind"]
+
+
+def test_among_equally_many_the_better_ones_are_taken(maps_of, pictures):
+    same = np.repeat(pictures[:1], 6, axis=0)
+    choice = choose(maps_of, same, ["blind"], ["sees"])
+    assert choice.errors == ["sees"]
 
 
 def test_blind_maps_tell_nothing_apart_and_the_smallest_box_is_taken(pictures):
