@@ -21,6 +21,8 @@ setup(
     extras_require={
         # On a Jetson, OpenCV comes from JetPack: a wheel would take GStreamer away.
         "cv": ["opencv-python-headless>=4.5"],
+        # TensorRT itself comes with JetPack.
+        "tensorrt": ["onnx>=1.16", "cuda-python>=12.6"],
         "train": ["torch>=2.6", "onnx>=1.16", "onnxscript>=0.3"],
         "tensorboard": ["tensorboard>=2.14"],
         "broker": ["amqtt>=0.12"],

@@ -85,7 +85,8 @@ def open_live_recipe(folder: Path, engine: EnginePart) -> LiveRecipe:
     recipe = load_recipe(folder)
     thresholds = load_thresholds(folder)
     pieces = [TestPiece(p.path.name, p.frame) for p in load_golden(folder) if p.kind == "defect"]
-    runtime = open_runtime(engine.runtime, folder / MODEL_FILES[engine.runtime], threads=engine.threads)
+    model = folder / MODEL_FILES[engine.runtime]
+    runtime = open_runtime(engine.runtime, model, threads=engine.threads, cuda=engine.cuda)
     try:
         check_fits_model(
             thresholds, model=engine.runtime, model_sha256=runtime.model_sha256, maps_shape=runtime.maps_shape

@@ -35,8 +35,9 @@ class CameraPart(StrictModel):
 class EnginePart(StrictModel):
     """What runs the model."""
 
-    runtime: Literal["cpu"] = "cpu"
+    runtime: Literal["cpu", "tensorrt"] = "cpu"
     threads: Annotated[int, Field(ge=1, le=64)] = 2
+    cuda: Literal["auto", "pycuda", "cuda-python"] = "auto"
 
 
 class TriggerPart(StrictModel):

@@ -8,6 +8,7 @@ from engines.command_line import run_command
 
 COMMANDS = {
     "train": "engines.commands.train",
+    "build": "engines.commands.build",
     "verify": "engines.commands.verify",
     "bench": "engines.commands.bench",
     "inspect": "engines.commands.inspect",

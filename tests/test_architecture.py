@@ -36,6 +36,7 @@ VENDORS = {
         "engines/training.py",
     },
     "onnxruntime": {
+        "engines/bias_correction.py",
         "engines/debug_graph.py",
         "engines/golden_frames.py",
         "engines/quantize.py",
@@ -71,8 +72,9 @@ VENDORS = {
         "engines/synthetic_defects.py",
     },
     "tensorboard": set(),
-    "tensorrt": set(),
-    "pycuda": set(),
+    "tensorrt": {"engines/plans/library.py"},
+    "pycuda": {"engines/runtime/cuda_memory/pycuda_driver.py"},
+    "cuda": {"engines/runtime/cuda_memory/cuda_python.py"},
     "torch2trt": set(),
 }
 CEILING_LINES = 400

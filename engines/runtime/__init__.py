@@ -55,13 +55,14 @@ class Runtime(Protocol):
         """Release the model and every binding; a second call does nothing."""
 
 
-def open_runtime(name: str, model: Path, *, threads: int) -> Runtime:
+def open_runtime(name: str, model: Path, *, threads: int, cuda: str = "auto") -> Runtime:
     """Load a model file with the named runtime.
 
     Args:
-        name: `cpu`: ONNX Runtime.
+        name: `cpu`: ONNX Runtime. `tensorrt`: the GPU; where no plan is in the cache, one is built, in minutes.
         model: The ONNX file made for that runtime.
         threads: CPU threads of one inference.
+        cuda: The CUDA binding, see `engines.runtime.cuda_memory`.
 
     Raises:
         EngineError: The name is unknown, the runtime is not installed, or the file cannot be loaded.
@@ -71,5 +72,9 @@ def open_runtime(name: str, model: Path, *, threads: int) -> Runtime:
             from engines.runtime.onnxruntime_cpu import OnnxRuntime
 
             return OnnxRuntime(model, threads=threads)
+        case "tensorrt":
+            from engines.runtime.tensorrt import TensorRtRuntime
+
+            return TensorRtRuntime(model, binding=cuda)
         case _:
-            raise EngineError(f"runtime `{name}` is not known.", fix="Use `cpu`.")
+            raise EngineError(f"runtime `{name}` is not known.", fix="Use `cpu` or `tensorrt`.")

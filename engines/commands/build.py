@@ -1,0 +1,89 @@
+"""`edge-engines build`: compile a recipe for the GPU of this machine."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from rich import progress as bars
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+
+from engines.command_line import write_json
+from engines.errors import UsageError
+from engines.golden import verify_engine
+from engines.plans.builder import BuildOptions, Progress
+from engines.plans.library import load_library
+from engines.plans.provide import provide_plan
+from engines.recipe import MODEL_FILES, load_recipe
+from engines.runtime.cuda_memory import BINDINGS, open_cuda
+from engines.runtime.tensorrt import TensorRtRuntime
+from engines.service_manager import tell_service_manager
+
+HELP = "compile a recipe with the TensorRT of this machine"
+# While TensorRT works, a service manager is told again and again to wait so much longer.
+_PATIENCE_S = 120
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="recipe folder")
+    parser.add_argument("--again", action="store_true", help="build even if there is a plan")
+    parser.add_argument(
+        "--workspace-mib",
+        type=int,
+        default=BuildOptions.workspace_mib,
+        metavar="N",
+        help=f"scratch memory of a layer at most, {BuildOptions.workspace_mib} if not given",
+    )
+    parser.add_argument("--cuda", choices=BINDINGS, default="auto", help="how CUDA is used from Python")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was built")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.workspace_mib < 1:
+        raise UsageError(f"--workspace-mib {arguments.workspace_mib} is too little.", fix="Give at least 1.")
+    folder: Path = arguments.recipe
+    recipe = load_recipe(folder)
+    model, library = folder / MODEL_FILES["tensorrt"], load_library()
+    options = BuildOptions(workspace_mib=arguments.workspace_mib)
+    memory = open_cuda(arguments.cuda)
+    try:
+        facts = memory.facts
+        with memory.current(), build_progress() as progress:
+            plan = provide_plan(library, facts, model, progress=progress, options=options, again=arguments.again)
+    finally:
+        memory.close()
+    runtime = TensorRtRuntime(model, binding=arguments.cuda, options=options)
+    try:
+        verify_engine(runtime, folder)
+    finally:
+        runtime.close()
+    made = f"built in {plan.facts['seconds']:.0f} s" if plan.built_now else "was there already"
+    print(f"{recipe.name}  {made}, TensorRT {library.version}, {facts}, {plan.facts['typing']} typing")
+    print(
+        f"plan        {plan.path}, {len(plan.content) / 1e6:.1f} MB\n"
+        f"layers      {plan.facts['layers']}, {plan.facts['reformats']} of them reformats; "
+        f"{plan.facts['int8_convolutions']} convolutions in INT8"
+    )
+    print("verified    the golden frames give their maps")
+    write_json(
+        arguments.json,
+        {"recipe": recipe.name, "key": asdict(plan.key), "built_now": plan.built_now, "plan": plan.facts},
+    )
+    return 0
+
+
+@contextmanager
+def build_progress() -> Iterator[Progress]:
+    """Show a bar on a terminal; where a service manager waits, tell it that the work goes on."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with bars.Progress(*columns, transient=True) as shown:
+        task = shown.add_task("building", total=1.0)
+
+        def progress(phase: str, share: float) -> None:
+            tell_service_manager(f"EXTEND_TIMEOUT_USEC={_PATIENCE_S * 1_000_000}")
+            shown.update(task, description=phase, completed=share)
+
+        yield progress

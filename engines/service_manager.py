@@ -1,0 +1,21 @@
+"""Notes to systemd, where it started this process: see sd_notify(3)."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+
+def tell_service_manager(note: str) -> None:
+    """Send a note such as `READY=1`; without a service manager, or where it does not listen, nothing happens."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as wire:
+            wire.settimeout(0)
+            wire.connect(address.replace("@", "\0", 1) if address[0] == "@" else address)
+            wire.send(note.encode())
+    except OSError:
+        # The work itself must not fail because its supervisor does not listen.
+        return
