@@ -1,4 +1,4 @@
-"""Build a model with TensorRT for RTX, which needs no GPU for it, and print what became of it as JSON.
+"""Build a model with our builder and TensorRT for RTX, which needs no GPU for it; print what became of it as JSON.
 
     python build_with_rtx.py FOLDER_OF_THE_WHEELS MODEL.onnx
 
@@ -6,9 +6,14 @@ A program of its own: a fault in the native library ends this process and not th
 """
 
 import json
+import logging
 import re
 import sys
 from pathlib import Path
+
+from engines.errors import EngineError
+from engines.plans.builder import BuildOptions, build_plan
+from engines.plans.library import Library
 
 _LAYER = re.compile(
     r"^Name: (?P<name>.*?), LayerType: (?P<type>.*?), Inputs: \[(?P<inputs>.*?)\], Constants:.*?"
@@ -22,31 +27,28 @@ def main(wheels: str, model: str) -> None:
     sys.path.insert(0, wheels)
     import tensorrt_rtx_bindings as trt
 
-    class Log(trt.ILogger):
-        def __init__(self):
-            trt.ILogger.__init__(self)
-            self.lines = []
-
-        def log(self, severity, message):
-            self.lines.append((severity.name, message))
-
-    log = Log()
-    builder = trt.Builder(log)
-    network = builder.create_network(0)
-    parser = trt.OnnxParser(network, log)
-    parsed = parser.parse(Path(model).read_bytes())
-    plan = None
-    if parsed:
-        config = builder.create_builder_config()
-        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-        config.clear_flag(trt.BuilderFlag.TF32)
-        plan = builder.build_serialized_network(network, config)
+    # What the library says at its most talkative ends with the layers of the engine.
+    lines: list[str] = []
+    said = logging.getLogger("engines.plans.library")
+    said.setLevel(logging.DEBUG)
+    said.addHandler(ListHandler(lines))
+    phases = set()
+    # It is of the 11 generation: strongly typed networks only.
+    library = Library(trt, "11.0.0")
+    try:
+        built = build_plan(
+            library, Path(model).read_bytes(), BuildOptions(), progress=lambda phase, _share: phases.add(phase)
+        )
+    except EngineError as problem:
+        built, refused = None, str(problem)
     result = {
         "version": trt.__version__,
-        "parsed": parsed,
-        "built": plan is not None,
-        "errors": [parser.get_error(i).desc() for i in range(parser.num_errors)],
-        "complaints": [text for severity, text in log.lines if severity not in ("INFO", "VERBOSE")],
+        "built": built is not None,
+        "refused": None if built else refused,
+        "plan_bytes": len(built.plan) if built else 0,
+        "timing_cache_bytes": len(built.timing_cache) if built else 0,
+        "phases": sorted(phases),
+        "complaints": list(built.complaints) if built else [],
         "layers": [
             {
                 "name": match["name"],
@@ -55,12 +57,20 @@ def main(wheels: str, model: str) -> None:
                 "outputs": tensors(match["outputs"]),
                 "made_of": re.findall(r"\[ONNX Layer: (.*?)\]", match["made_of"]),
             }
-            for severity, text in log.lines
-            if severity == "VERBOSE"
+            for text in lines
             for match in _LAYER.finditer(text)
         ],
     }
     json.dump(result, sys.stdout)
+
+
+class ListHandler(logging.Handler):
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self.lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
 
 
 def tensors(text: str) -> list[dict]:

@@ -110,9 +110,10 @@ def test_the_graph_becomes_an_int8_engine(geometry, errors, core_input, tmp_path
     model = int8_model(geometry, errors, core_input)
     check_structure(model, int8=True)
     built = build(model, tmp_path)
-    assert built["parsed"], built["errors"]
-    assert built["built"], built["complaints"]
+    assert built["built"], built["refused"]
     assert not built["complaints"]
+    assert built["plan_bytes"] > 100_000
+    assert built["phases"], "no progress was reported"
     check_convolutions(built, model)
     check_skips(built, model)
     check_front(built, geometry)
@@ -205,27 +206,21 @@ def transposed_convolution(model):
     resize.CopyFrom(risen)
 
 
-def complains(built, *words):
-    return any(word in text for text in (*built["complaints"], *built["errors"]) for word in words)
-
-
+# What our own check says, and what becomes of the graph if it reaches a builder all the same.
 WRONG = {
-    unsigned_zero_point: (
-        "zero point is not INT8",
-        lambda built: not built["built"] or complains(built, "zero_point", "UINT8"),
-    ),
-    turned_frame: ("only Cast may", lambda built: not built["built"]),
-    rounded_residual: ("is quantised outside the core", lambda built: built["built"]),
-    transposed_convolution: ("ConvTranspose does not run in INT8", lambda built: True),
+    unsigned_zero_point: ("zero point is not INT8", "refused"),
+    turned_frame: ("only Cast may", "refused"),
+    rounded_residual: ("is quantised outside the core", "built"),
+    transposed_convolution: ("ConvTranspose does not run in INT8", "built"),
 }
 
 
 @pytest.mark.parametrize("damage", WRONG, ids=lambda damage: damage.__name__)
 def test_wrong_graphs_are_refused_before_they_reach_a_builder(damage, tmp_path):
-    message, by_builder = WRONG[damage]
+    message, outcome = WRONG[damage]
     model = int8_model(GEOMETRIES["colour"], ("l2",))
     check_structure(model, int8=True)
     damage(model)
     with pytest.raises(RecipeError, match=message):
         check_structure(model, int8=True)
-    assert by_builder(build(model, tmp_path)), "the builder does something else with it than when this was written"
+    assert ("built" if build(model, tmp_path)["built"] else "refused") == outcome
