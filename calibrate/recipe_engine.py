@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 
 from edge_agent.inspection import Mask
-from edge_agent.thresholds import ThresholdRevision
+from edge_agent.thresholds import ThresholdRevision, load_thresholds
 from engines.dataset import fit_frame
 from engines.errors import DatasetError, FrameError
 from engines.images import Frame, read_image
@@ -26,6 +27,23 @@ class LoadedFrame:
     pixels: Frame
     valid_xywh_px: tuple[int, int, int, int]
     original_shape: tuple[int, int]
+
+
+def has_tensorrt() -> bool:
+    """Whether TensorRT is installed for this Python."""
+    return find_spec("tensorrt") is not None
+
+
+def engine_in_force(folder: Path) -> RecipeEngine:
+    """Load the model that the revision in force was fitted on.
+
+    Raises:
+        RecipeError: The recipe is damaged.
+        ThresholdsError: No revision is in force.
+        EngineError: The model cannot run here.
+    """
+    load_recipe(folder)
+    return RecipeEngine(folder, model=load_thresholds(folder).calibration.model)
 
 
 class RecipeEngine:
@@ -44,7 +62,8 @@ class RecipeEngine:
         Args:
             folder: The recipe.
             model: Which of its model files.
-            runtime: What runs it; None takes the runtime that the file was made for.
+            runtime: What runs it; None takes the runtime that the file was made for, or ONNX Runtime where that is
+                not installed: for another machine's figures it is the oracle.
             threads: CPU threads of one inference.
 
         Raises:
@@ -54,7 +73,8 @@ class RecipeEngine:
         self.folder = folder
         self.model = model
         self.recipe = load_recipe(folder)
-        self.runtime = open_runtime(runtime or model, folder / MODEL_FILES[model], threads=threads)
+        runtime = runtime or ("tensorrt" if model == "tensorrt" and has_tensorrt() else "cpu")
+        self.runtime = open_runtime(runtime, folder / MODEL_FILES[model], threads=threads)
         self._slot: Frame = np.zeros(self.recipe.frame_shape, np.uint8)
         self.runtime.bind([self._slot])
 

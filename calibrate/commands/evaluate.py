@@ -8,7 +8,7 @@ from pathlib import Path
 
 from calibrate.evaluation import evaluate
 from calibrate.evaluation_page import write_evaluation_page
-from calibrate.recipe_engine import RecipeEngine
+from calibrate.recipe_engine import engine_in_force
 from calibrate.tables import print_figures
 from engines.command_line import write_json
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    with closing(RecipeEngine(arguments.recipe)) as engine:
+    with closing(engine_in_force(arguments.recipe)) as engine:
         figures, judged = evaluate(engine, arguments.dataset)
         if arguments.html is not None:
             write_evaluation_page(engine, figures, judged, arguments.html)

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from calibrate.fit import FitWish, describe, fit
-from calibrate.recipe_engine import RecipeEngine
+from calibrate.recipe_engine import RecipeEngine, has_tensorrt
 from edge_agent.thresholds import activate
 from engines.command_line import positive, rate, write_json
 
@@ -22,6 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--false-reject-rate", type=rate, required=True, metavar="RATE", help="share of good parts that may be rejected"
     )
+    parser.add_argument(
+        "--engine",
+        choices=["auto", "tensorrt", "cpu"],
+        default="auto",
+        help="what will run on the line; auto takes TensorRT where it is installed",
+    )
     parser.add_argument("--confident", action="store_true", help="ask that the 95 %% bound meets the rate")
     parser.add_argument(
         "--min-area-px", type=positive, metavar="N", help="smallest defect that counts, in camera pixels"
@@ -33,7 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     wish = FitWish(arguments.false_reject_rate, arguments.confident, arguments.min_area_px, arguments.note)
-    with closing(RecipeEngine(arguments.recipe)) as engine:
+    chosen = arguments.engine
+    if chosen == "auto":
+        chosen = "tensorrt" if has_tensorrt() else "cpu"
+    with closing(RecipeEngine(arguments.recipe, model=chosen, runtime=chosen)) as engine:
         revision = fit(engine, arguments.images, wish)
     for line in describe(revision):
         print(line)

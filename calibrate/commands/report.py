@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from calibrate.evaluation import evaluate
-from calibrate.recipe_engine import RecipeEngine
+from calibrate.recipe_engine import engine_in_force
 from calibrate.report import check_origin, confusion, headline, read_verdicts, write_report
 from calibrate.tables import print_figures
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     verdicts = read_verdicts(arguments.verdicts, arguments.dataset)
-    with closing(RecipeEngine(arguments.recipe)) as engine:
+    with closing(engine_in_force(arguments.recipe)) as engine:
         check_origin(verdicts, engine)
         figures, _ = evaluate(engine, arguments.dataset)
         write_report(engine, verdicts, figures, arguments.html, arguments.picture)

@@ -9,7 +9,7 @@ import platform
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,9 @@ from rich.table import Table
 from edge_agent.station import load_station
 from edge_agent.verdict_writer import clock_is_synced
 from engines.command_line import write_json
+from engines.errors import EngineError
+from engines.plans.library import load_library
+from engines.runtime.cuda_memory import open_cuda
 
 HELP = "say what this machine has: JetPack, TensorRT, GStreamer, groups, clock, broker"
 
@@ -60,12 +63,28 @@ def _machine() -> Iterator[Finding]:
         yield Finding("JetPack", "ok", release.read_text(encoding="utf-8").splitlines()[0].lstrip("# "))
     else:
         yield Finding("JetPack", "note", "this is no Jetson; the cpu runtime is used")
-    found = util.find_spec("tensorrt") is not None
-    text = "importable" if found else "not importable; on a Jetson make the venv with --system-site-packages"
-    yield Finding("TensorRT", "ok" if found else "note", text)
+    yield from _gpu()
     synced = clock_is_synced()
     text = "follows a time server" if synced else "not synchronised: verdicts will say so; install chrony or timesyncd"
     yield Finding("clock", "ok" if synced else "note", text)
+
+
+def _gpu() -> Iterator[Finding]:
+    try:
+        yield Finding("TensorRT", "ok", load_library().version)
+    except EngineError as problem:
+        yield Finding("TensorRT", "note", str(problem))
+    try:
+        memory = open_cuda()
+    except EngineError as problem:
+        yield Finding("CUDA", "note", str(problem))
+        return
+    facts = memory.facts
+    memory.close()
+    way = "reads the frame ring in place" if facts.integrated and facts.can_register else "gets a copy of each frame"
+    yield Finding(
+        "CUDA", "ok", f"{facts}, CUDA {facts.driver // 1000}.{facts.driver % 1000 // 10}, {memory.binding}; {way}"
+    )
 
 
 def _libraries() -> Iterator[Finding]:
