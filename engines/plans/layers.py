@@ -86,7 +86,7 @@ def _layer(entry: dict[str, Any]) -> Layer:
     # Older versions have no metadata; there the layer bears the names of its nodes, joined with plus signs.
     nodes = _NODE.findall(metadata) or [part.strip() for part in str(entry.get("Name", "")).split(" + ")]
     inputs = (
-        " ".join(str(tensor.get(key, "")) for key in ("Format/Datatype", "Datatype", "Format"))
+        " ".join(str(tensor.get(key, "")) for key in ("Format/Datatype", "Datatype", "DataType", "Format"))
         for tensor in entry.get("Inputs", [])
     )
     return Layer(str(entry.get("Name", "")), str(entry.get("LayerType", "")), tuple(inputs), tuple(nodes))

@@ -28,7 +28,13 @@ class CudaPythonMemory:
     def __init__(self) -> None:
         # What frees each thing, in the order of making.
         self._owned: list[Callable[[], None]] = []
-        _call(cuda.cuInit, 0)
+        try:
+            _call(cuda.cuInit, 0)
+        except RuntimeError as problem:
+            # The binding looks for the driver's library at its first call.
+            raise EngineError(
+                f"CUDA: {problem}", fix="This machine has no NVIDIA driver: use the engine `cpu`."
+            ) from problem
         self._device = _call(cuda.cuDeviceGet, 0)
         self.facts = _read_facts(self._device)
         self._context = _call(cuda.cuDevicePrimaryCtxRetain, self._device)

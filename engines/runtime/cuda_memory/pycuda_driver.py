@@ -12,6 +12,8 @@ import pycuda.driver as cuda
 from engines.errors import EngineError
 from engines.runtime.cuda_memory import Bytes, DeviceFacts, Shared
 
+# CU_STREAM_NON_BLOCKING of cuda.h, which PyCUDA does not name.
+_NON_BLOCKING = 1
 _FIX = "See `edge-agent doctor`; if the GPU has failed, restart the service."
 
 
@@ -29,7 +31,7 @@ class PycudaMemory:
         # What frees each thing, in the order of making.
         self._owned: list[Callable[[], None]] = []
         with self.current(), _vendor_errors("no stream can be made"):
-            self._stream = cuda.Stream(cuda.stream_flags.NON_BLOCKING)
+            self._stream = cuda.Stream(_NON_BLOCKING)
         self.stream = int(self._stream.handle)
 
     @contextmanager
