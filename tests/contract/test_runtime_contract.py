@@ -1,20 +1,37 @@
 """What every runtime promises; a runtime is done when it passes this unchanged."""
 
+import gc
+from contextlib import closing
+
 import numpy as np
 import pytest
+from device import simulated_device
 
 from engines.errors import EngineError
 from engines.images import read_image
 from engines.recipe import MODEL_FILES
 from engines.runtime import open_runtime
 
+CPU = [("cpu", kind, None) for kind in ("cpu", "tensorrt", "fp32")]
+GPU = [
+    ("tensorrt", version, binding)
+    for version in ("10.3.0", "10.13.3.9", "10.16.1.11", "11.4.0.106")
+    for binding in ("cuda-python", "pycuda")
+]
 
-@pytest.fixture(params=[("cpu", "cpu"), ("cpu", "tensorrt"), ("cpu", "fp32")], ids=lambda p: f"{p[0]}-{p[1]}")
-def runtime(request, tiny_recipe):
-    name, model = request.param
-    opened = open_runtime(name, tiny_recipe / MODEL_FILES[model], threads=1)
-    yield opened
-    opened.close()
+
+@pytest.fixture(params=CPU + GPU, ids=lambda p: "-".join(word for word in p if word))
+def runtime(request, tiny_recipe, tmp_path, monkeypatch):
+    name, kind, binding = request.param
+    if name == "cpu":
+        with closing(open_runtime(name, tiny_recipe / MODEL_FILES[kind], threads=1)) as opened:
+            yield opened
+        return
+    with simulated_device(tmp_path, monkeypatch, tensorrt=kind, binding=binding):
+        with closing(open_runtime(name, tiny_recipe / MODEL_FILES[name], threads=1, cuda=binding)) as opened:
+            yield opened
+        del opened
+        gc.collect()
 
 
 @pytest.fixture

@@ -92,8 +92,9 @@ def _stream(contexts: PycudaContexts) -> type:
 
         def __init__(self, flags: int = 0) -> None:
             contexts.required()
-            self.handle = machine.create_stream(flags).handle
-            self._own(contexts, lambda: machine.destroy_stream(self.handle))
+            handle = self.handle = machine.create_stream(flags).handle
+            # Not through `self`: with its last reference it is gone, as in the library.
+            self._own(contexts, lambda: machine.destroy_stream(handle))
 
         def synchronize(self) -> None:
             machine.synchronize_stream(self.handle)
@@ -115,8 +116,8 @@ def _event(contexts: PycudaContexts) -> type:
 
         def __init__(self, flags: int = 0) -> None:
             contexts.required()
-            self._handle = machine.create_event(int(flags)).handle
-            self._own(contexts, lambda: machine.destroy_event(self._handle))
+            handle = self._handle = machine.create_event(int(flags)).handle
+            self._own(contexts, lambda: machine.destroy_event(handle))
 
         def record(self, stream: object = None) -> object:
             machine.record_event(self._handle, 0 if stream is None else stream.handle)
