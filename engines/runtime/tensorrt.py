@@ -98,6 +98,7 @@ class TensorRtRuntime:
                     fix="Bind whole slots of the ring, not crops or steps of them.",
                 )
         with memory.current():
+            _settle(memory)
             self._slots.clear()
             memory.release(self._bound)
             self._slots = [self._bind(memory, slot) for slot in slots]
@@ -122,6 +123,7 @@ class TensorRtRuntime:
             return
         # TensorRT's objects die in the reverse order of their making, in the context that they were made in.
         with memory.current():
+            _settle(memory)
             self._slots.clear()
             for name in ("_engine", "_runtime", "_log"):
                 self.__dict__.pop(name, None)
@@ -194,3 +196,11 @@ class TensorRtRuntime:
         if self._memory is None:
             raise EngineError("the runtime is closed.", fix="Open it again with `open_runtime`.")
         return self._memory
+
+
+def _settle(memory: CudaMemory) -> None:
+    """Wait for what a failed inference has left: memory must not go while the GPU uses it."""
+    try:
+        memory.synchronize()
+    except EngineError as problem:
+        _LOG.warning("%s", problem)

@@ -6,6 +6,7 @@ the frame ring is registered with CUDA, and the small outputs lie in mapped memo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from engines.errors import EngineError
 
+_LOG = logging.getLogger(__name__)
 Bytes = npt.NDArray[np.uint8]
 BINDINGS = ("auto", "pycuda", "cuda-python")
 # What TensorRT asks of every address that it is given.
@@ -107,6 +109,14 @@ class CudaMemory(Protocol):
 
     def close(self) -> None:
         """Free everything, and let the GPU go; a second call does nothing."""
+
+
+def free_one(free: Callable[[], None]) -> None:
+    """Free one thing; a GPU that has failed refuses even that, and the rest must be tried all the same."""
+    try:
+        free()
+    except EngineError as problem:
+        _LOG.warning("%s", problem)
 
 
 def open_cuda(binding: str = "auto") -> CudaMemory:

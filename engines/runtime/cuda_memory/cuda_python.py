@@ -15,7 +15,7 @@ except ImportError:  # cuda-python before 12.8
     from cuda import cuda
 
 from engines.errors import EngineError
-from engines.runtime.cuda_memory import Bytes, DeviceFacts, Shared
+from engines.runtime.cuda_memory import Bytes, DeviceFacts, Shared, free_one
 
 _FIX = "See `edge-agent doctor`; if the GPU has failed, restart the service."
 
@@ -97,7 +97,7 @@ class CudaPythonMemory:
 
     def release(self, mark: int) -> None:
         while len(self._owned) > mark:
-            self._owned.pop()()
+            free_one(self._owned.pop())
 
     def close(self) -> None:
         if self._context is None:

@@ -10,7 +10,7 @@ import numpy as np
 import pycuda.driver as cuda
 
 from engines.errors import EngineError
-from engines.runtime.cuda_memory import Bytes, DeviceFacts, Shared
+from engines.runtime.cuda_memory import Bytes, DeviceFacts, Shared, free_one
 
 # CU_STREAM_NON_BLOCKING of cuda.h, which PyCUDA does not name.
 _NON_BLOCKING = 1
@@ -45,25 +45,25 @@ class PycudaMemory:
     def register(self, array: Bytes) -> int:
         with _vendor_errors("the frames cannot be registered"):
             registered = cuda.register_host_memory(array, cuda.mem_host_register_flags.DEVICEMAP)
-            self._owned.append(registered.base.unregister)
+            self._own(registered.base.unregister)
             return int(registered.base.get_device_pointer())
 
     def mapped(self, size: int) -> Shared:
         with _vendor_errors("mapped memory cannot be allocated"):
             array = cuda.pagelocked_empty((size,), np.uint8, mem_flags=cuda.host_alloc_flags.DEVICEMAP)
-            self._owned.append(array.base.free)
+            self._own(array.base.free)
             return Shared(array, int(array.base.get_device_pointer()))
 
     def managed(self, size: int) -> Shared:
         with _vendor_errors("managed memory cannot be allocated"):
             array = cuda.managed_empty((size,), np.uint8, mem_flags=cuda.mem_attach_flags.GLOBAL)
-            self._owned.append(array.base.free)
+            self._own(array.base.free)
             return Shared(array, int(array.base.get_device_pointer()))
 
     def device(self, size: int) -> int:
         with _vendor_errors("device memory cannot be allocated"):
             allocation = cuda.mem_alloc(size)
-            self._owned.append(allocation.free)
+            self._own(allocation.free)
             return int(allocation)
 
     def copy_in(self, address: int, array: Bytes) -> None:
@@ -82,7 +82,7 @@ class PycudaMemory:
 
     def release(self, mark: int) -> None:
         while len(self._owned) > mark:
-            self._owned.pop()()
+            free_one(self._owned.pop())
 
     def close(self) -> None:
         if self._context is None:
@@ -93,6 +93,13 @@ class PycudaMemory:
             del self._stream
         self._context.detach()
         self._context = None
+
+    def _own(self, free: Callable[[], None]) -> None:
+        def free_it() -> None:
+            with _vendor_errors("memory cannot be freed"):
+                free()
+
+        self._owned.append(free_it)
 
 
 def _read_facts(device: Any) -> DeviceFacts:
