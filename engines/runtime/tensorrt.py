@@ -19,7 +19,7 @@ from engines.files import sha256_of
 from engines.images import Frame
 from engines.plans.builder import BuildOptions, Progress
 from engines.plans.library import load_library
-from engines.plans.provide import ProvidedPlan, provide_plan
+from engines.plans.provide import provide_plan
 from engines.runtime import Maps
 from engines.runtime.cuda_memory import PAGE, CudaMemory, open_cuda
 
@@ -50,6 +50,11 @@ class TensorRtRuntime:
             itself where the GPU shares the CPU's memory, else a copy.
         progress: Called while a plan is built.
         options: How it is built.
+
+    Attributes:
+        device: The GPU.
+        plan: What was loaded.
+        frame_memory: How frames get to the GPU.
     """
 
     name = "tensorrt"
@@ -69,10 +74,11 @@ class TensorRtRuntime:
         self._memory: CudaMemory | None = open_cuda(binding)
         try:
             with self._memory.current():
-                plan = provide_plan(library, self._memory.facts, model, progress=progress, options=options)
+                self.device = self._memory.facts
+                self.plan = provide_plan(library, self.device, model, progress=progress, options=options)
                 self._log = library.new_log()
                 self._runtime = library.trt.Runtime(self._log)
-                self._engine = self._runtime.deserialize_cuda_engine(plan.content)
+                self._engine = self._runtime.deserialize_cuda_engine(self.plan.content)
                 self._require(self._engine is not None, "the plan cannot be loaded")
                 self._user_managed = library.trt.ExecutionContextAllocationStrategy.USER_MANAGED
                 self._read_tensors(library.trt)
@@ -82,7 +88,7 @@ class TensorRtRuntime:
         except BaseException:
             self.close()
             raise
-        self.frame_memory = frame_memory or self._usual_memory(plan)
+        self.frame_memory = frame_memory or self._usual_memory()
 
     def bind(self, slots: Sequence[Frame]) -> None:
         memory = self._open_memory()
@@ -162,14 +168,13 @@ class TensorRtRuntime:
         shared = memory.mapped(frame.nbytes) if kind == "mapped" else memory.managed(frame.nbytes)
         return shared.address, lambda: np.copyto(shared.array, pixels)
 
-    def _usual_memory(self, plan: ProvidedPlan) -> FrameMemory:
-        measured = plan.facts.get("frame_memory")
+    def _usual_memory(self) -> FrameMemory:
+        measured = self.plan.facts.get("frame_memory")
         if measured in FRAME_MEMORIES:
             return measured  # type: ignore[no-any-return]
-        facts = self._open_memory().facts
-        if facts.integrated and facts.can_register:
+        if self.device.integrated and self.device.can_register:
             return "registered"
-        _LOG.warning("%s cannot read the frame ring in place: every frame is copied to it", facts)
+        _LOG.warning("%s cannot read the frame ring in place: every frame is copied to it", self.device)
         return "device"
 
     def _read_tensors(self, trt: Any) -> None:
