@@ -66,7 +66,7 @@ def test_inspect_writes_a_sheet(good_frames_folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        ([], 64, "Give --corruptions IMAGES"),
+        ([], 64, "Give a recipe, a plan, or --corruptions IMAGES"),
         (["--corruptions", "FOLDER", "--out", "a.jpg"], 64, "ends in .png"),
         (["--corruptions", "FOLDER", "--size", "4096x4096"], 64, "--size 96x80 or smaller"),
         (["--corruptions", "FOLDER", "--size", "big"], 64, "--size: big is not understood"),
