@@ -111,7 +111,10 @@ def _build(
         return f"the model is not understood ({faults})"
     config = _configuration(library, builder, options, typing)
     cache = config.create_timing_cache(timing_cache)
-    config.set_timing_cache(cache, ignore_mismatch=False)
+    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+        # It cannot be read, or was measured on another device.
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, ignore_mismatch=False)
     # Kept in a variable: the library does not keep it alive.
     monitor = _monitor(trt, progress)
     config.progress_monitor = monitor

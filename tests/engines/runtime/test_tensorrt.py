@@ -105,6 +105,16 @@ def test_a_slot_that_does_not_begin_at_a_page_is_copied(on_device, model, ring, 
         np.testing.assert_allclose(runtime.infer(1), expected[1], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("binding", ["cuda-python", "pycuda"])
+def test_the_same_ring_may_be_bound_again(on_device, model, ring, frames, expected, binding):
+    with on_device(binding=binding) as machine, closing(TensorRtRuntime(model, binding=binding)) as runtime:
+        slots = fill(ring, frames)
+        runtime.bind(slots)
+        runtime.bind(slots[:2])
+        assert len(machine.memory.alive("registered")) == 2
+        np.testing.assert_allclose(runtime.infer(1), expected[1], rtol=1e-5, atol=1e-6)
+
+
 def test_a_launch_that_writes_nothing_leaves_no_old_map(on_device, model, frames):
     with on_device() as machine, closing(TensorRtRuntime(model)) as runtime:
         runtime.bind(frames)
