@@ -83,16 +83,21 @@ def test_frames_must_be_at_least_one(tmp_path):
 
 @pytest.mark.parametrize(("limit", "code"), [([], 0), (["--frames", "100000"], 130)])
 def test_ctrl_c_keeps_what_was_recorded(tmp_path, limit, code):
-    program = "import sys; from edge_agent.cli import main; sys.exit(main())"
+    # A shell that started the tests in the background has told them to ignore Ctrl-C.
+    program = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program += "from edge_agent.cli import main; sys.exit(main())"
     live = f"{SMALL}&live=true&fps=50"
     command = [sys.executable, "-c", program, "record", "--camera", live, str(tmp_path / "out"), *limit]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 20
-        while len(list((tmp_path / "out").glob("*.png"))) < 3:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        os.kill(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        try:
+            deadline = time.monotonic() + 20
+            while len(list((tmp_path / "out").glob("*.png"))) < 3:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            os.kill(process.pid, signal.SIGINT)
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert process.returncode == code, err
     assert "Traceback" not in err
     files = sorted((tmp_path / "out").iterdir())
