@@ -55,6 +55,25 @@ class Runtime(Protocol):
         """Release the model and every binding; a second call does nothing."""
 
 
+def check_slots(slots: Sequence[Frame], frame_shape: tuple[int, int, int]) -> None:
+    """Refuse slots that a runtime could not read in place.
+
+    Raises:
+        EngineError: One has another shape or type, or is not contiguous.
+    """
+    for slot in slots:
+        if slot.shape != frame_shape or slot.dtype != np.uint8:
+            raise EngineError(
+                f"a slot holds {slot.dtype} {slot.shape} but the model takes uint8 {frame_shape}.",
+                fix="Make the ring with the recipe's frame size.",
+            )
+        if not slot.flags.c_contiguous:
+            raise EngineError(
+                "a slot is not contiguous: the runtime would copy it and miss the camera's writes.",
+                fix="Bind whole slots of the ring, not crops or steps of them.",
+            )
+
+
 def open_runtime(name: str, model: Path, *, threads: int, cuda: str = "auto") -> Runtime:
     """Load a model file with the named runtime.
 

@@ -16,7 +16,7 @@ import onnxruntime as ort
 from engines.errors import EngineError
 from engines.files import sha256_of
 from engines.images import Frame
-from engines.runtime import Maps
+from engines.runtime import Maps, check_slots
 
 
 class OnnxRuntime:
@@ -40,18 +40,9 @@ class OnnxRuntime:
 
     def bind(self, slots: Sequence[Frame]) -> None:
         session, (frame_name, maps_name) = self._open_session(), self._names
+        check_slots(slots, self.frame_shape)
         bound = []
         for slot in slots:
-            if slot.shape != self.frame_shape or slot.dtype != np.uint8:
-                raise EngineError(
-                    f"a slot holds {slot.dtype} {slot.shape} but the model takes uint8 {self.frame_shape}.",
-                    fix="Make the ring with the recipe's frame size.",
-                )
-            if not slot.flags.c_contiguous:
-                raise EngineError(
-                    "a slot is not contiguous: the runtime would copy it and miss the camera's writes.",
-                    fix="Bind whole slots of the ring, not crops or steps of them.",
-                )
             maps = np.full(self.maps_shape, np.nan, np.float32)
             binding = session.io_binding()
             binding.bind_input(frame_name, "cpu", 0, np.uint8, (1, *slot.shape), slot.ctypes.data)

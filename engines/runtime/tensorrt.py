@@ -7,6 +7,7 @@ graph that enqueues one inference in one call. All contexts share one scratch me
 from __future__ import annotations
 
 import logging
+import mmap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +21,8 @@ from engines.images import Frame
 from engines.plans.builder import BuildOptions, Progress
 from engines.plans.library import load_library
 from engines.plans.provide import provide_plan
-from engines.runtime import Maps
-from engines.runtime.cuda_memory import PAGE, CudaMemory, open_cuda
+from engines.runtime import Maps, check_slots
+from engines.runtime.cuda_memory import CudaMemory, open_cuda
 
 FrameMemory = Literal["registered", "mapped", "device", "managed"]
 FRAME_MEMORIES: tuple[FrameMemory, ...] = get_args(FrameMemory)
@@ -92,17 +93,7 @@ class TensorRtRuntime:
 
     def bind(self, slots: Sequence[Frame]) -> None:
         memory = self._open_memory()
-        for slot in slots:
-            if slot.shape != self.frame_shape or slot.dtype != np.uint8:
-                raise EngineError(
-                    f"a slot holds {slot.dtype} {slot.shape} but the model takes uint8 {self.frame_shape}.",
-                    fix="Make the ring with the recipe's frame size.",
-                )
-            if not slot.flags.c_contiguous:
-                raise EngineError(
-                    "a slot is not contiguous: the GPU would read other pixels than the camera wrote.",
-                    fix="Bind whole slots of the ring, not crops or steps of them.",
-                )
+        check_slots(slots, self.frame_shape)
         with memory.current():
             _settle(memory)
             self._slots.clear()
@@ -159,7 +150,7 @@ class TensorRtRuntime:
         """Return where the GPU reads a frame, and what must be done before it does."""
         pixels = frame.reshape(-1)
         kind = self.frame_memory
-        if kind == "registered" and frame.ctypes.data % PAGE == 0:
+        if kind == "registered" and frame.ctypes.data % mmap.PAGESIZE == 0:
             return memory.register(pixels), lambda: None
         if kind in ("registered", "device"):
             # A slot that does not begin at a page, as that of the test piece, cannot be registered.

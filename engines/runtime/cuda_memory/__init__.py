@@ -20,9 +20,6 @@ from engines.errors import EngineError
 _LOG = logging.getLogger(__name__)
 Bytes = npt.NDArray[np.uint8]
 BINDINGS = ("auto", "pycuda", "cuda-python")
-# What TensorRT asks of every address that it is given.
-ALIGNMENT = 256
-PAGE = 4096
 
 
 @dataclass(frozen=True)
@@ -111,8 +108,27 @@ class CudaMemory(Protocol):
         """Free everything, and let the GPU go; a second call does nothing."""
 
 
-def free_one(free: Callable[[], None]) -> None:
-    """Free one thing; a GPU that has failed refuses even that, and the rest must be tried all the same."""
+class Possessions:
+    """What frees each thing that was allocated, in the order of allocation."""
+
+    def __init__(self) -> None:
+        self._frees: list[Callable[[], None]] = []
+
+    def add(self, free: Callable[[], None]) -> None:
+        """Remember how a new thing is freed."""
+        self._frees.append(free)
+
+    def mark(self) -> int:
+        """Return a mark for `release`."""
+        return len(self._frees)
+
+    def release(self, mark: int) -> None:
+        """Free in reverse order, down to a mark; what a failed GPU refuses to free is logged, and the rest tried."""
+        while len(self._frees) > mark:
+            _try(self._frees.pop())
+
+
+def _try(free: Callable[[], None]) -> None:
     try:
         free()
     except EngineError as problem:

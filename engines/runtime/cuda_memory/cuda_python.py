@@ -15,7 +15,7 @@ except ImportError:  # cuda-python before 12.8
     from cuda import cuda
 
 from engines.errors import EngineError
-from engines.runtime.cuda_memory import Bytes, DeviceFacts, Shared, free_one
+from engines.runtime.cuda_memory import Bytes, DeviceFacts, Possessions, Shared
 
 _FIX = "See `edge-agent doctor`; if the GPU has failed, restart the service."
 
@@ -26,8 +26,7 @@ class CudaPythonMemory:
     binding = "cuda-python"
 
     def __init__(self) -> None:
-        # What frees each thing, in the order of making.
-        self._owned: list[Callable[[], None]] = []
+        self._owned = Possessions()
         try:
             _call(cuda.cuInit, 0)
         except RuntimeError as problem:
@@ -93,11 +92,10 @@ class CudaPythonMemory:
         return lambda: _call(cuda.cuGraphLaunch, executable, self._stream)
 
     def mark(self) -> int:
-        return len(self._owned)
+        return self._owned.mark()
 
     def release(self, mark: int) -> None:
-        while len(self._owned) > mark:
-            free_one(self._owned.pop())
+        self._owned.release(mark)
 
     def close(self) -> None:
         if self._context is None:
@@ -108,7 +106,7 @@ class CudaPythonMemory:
         _call(cuda.cuDevicePrimaryCtxRelease, self._device)
 
     def _own(self, free: Callable[..., Any], resource: Any) -> None:
-        self._owned.append(lambda: _call(free, resource))
+        self._owned.add(lambda: _call(free, resource))
 
 
 def _read_facts(device: Any) -> DeviceFacts:

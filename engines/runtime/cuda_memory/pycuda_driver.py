@@ -10,7 +10,7 @@ import numpy as np
 import pycuda.driver as cuda
 
 from engines.errors import EngineError
-from engines.runtime.cuda_memory import Bytes, DeviceFacts, Shared, free_one
+from engines.runtime.cuda_memory import Bytes, DeviceFacts, Possessions, Shared
 
 # CU_STREAM_NON_BLOCKING of cuda.h, which PyCUDA does not name.
 _NON_BLOCKING = 1
@@ -28,8 +28,7 @@ class PycudaMemory:
             device = cuda.Device(0)
             self.facts = _read_facts(device)
             self._context: Any = device.retain_primary_context()
-        # What frees each thing, in the order of making.
-        self._owned: list[Callable[[], None]] = []
+        self._owned = Possessions()
         with self.current(), _vendor_errors("no stream can be made"):
             self._stream = cuda.Stream(_NON_BLOCKING)
         self.stream = int(self._stream.handle)
@@ -78,11 +77,10 @@ class PycudaMemory:
         return None
 
     def mark(self) -> int:
-        return len(self._owned)
+        return self._owned.mark()
 
     def release(self, mark: int) -> None:
-        while len(self._owned) > mark:
-            free_one(self._owned.pop())
+        self._owned.release(mark)
 
     def close(self) -> None:
         if self._context is None:
@@ -99,7 +97,7 @@ class PycudaMemory:
             with _vendor_errors("memory cannot be freed"):
                 free()
 
-        self._owned.append(free_it)
+        self._owned.add(free_it)
 
 
 def _read_facts(device: Any) -> DeviceFacts:
