@@ -57,7 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
     machine = describe_machine()
     table = Table("", "p50 ms", "p99 ms")
     for name, figure in figures.items():
-        table.add_row(name, f"{figure['p50_ms']:.2f}", f"{figure['p99_ms']:.2f}")
+        table.add_row(
+            MODEL_FILES.get(name, name) if arguments.engine == "cpu" else name,
+            f"{figure['p50_ms']:.2f}",
+            f"{figure['p99_ms']:.2f}",
+        )
     Console().print(table)
     print(f"{recipe.name}, {about}, {arguments.runs} runs each, on {machine}")
     content = {"machine": machine, "threads": arguments.threads, "runs": arguments.runs, "models": figures}
@@ -69,8 +73,8 @@ def _bench_files(arguments: argparse.Namespace) -> tuple[str, Figures]:
     """Time ONNX Runtime with each model file."""
     folder: Path = arguments.recipe
     openers: dict[str, Callable[[], Runtime]] = {
-        name: lambda name=name: open_runtime("cpu", folder / name, threads=arguments.threads)  # type: ignore[misc]
-        for name in MODEL_FILES.values()
+        kind: lambda name=name: open_runtime("cpu", folder / name, threads=arguments.threads)  # type: ignore[misc]
+        for kind, name in MODEL_FILES.items()
     }
     return f"ONNX Runtime, {arguments.threads} threads", _time(openers, _golden_frame(folder), arguments.runs)
 
