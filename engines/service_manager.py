@@ -5,6 +5,14 @@ from __future__ import annotations
 import os
 import socket
 
+# How much longer a service manager waits after each note of a build.
+_PATIENCE_S = 120
+
+
+def ask_for_patience(_phase: str = "", _share: float = 0.0) -> None:
+    """Tell the service manager that the work goes on, with the arguments of a build's progress."""
+    tell_service_manager(f"EXTEND_TIMEOUT_USEC={_PATIENCE_S * 1_000_000}")
+
 
 def tell_service_manager(note: str) -> None:
     """Send a note such as `READY=1`; without a service manager, or where it does not listen, nothing happens."""

@@ -12,50 +12,37 @@ from rich import progress as bars
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
 from engines.command_line import write_json
-from engines.errors import UsageError
 from engines.golden import verify_engine
-from engines.plans.builder import BuildOptions, Progress
+from engines.plans.builder import Progress
 from engines.plans.library import load_library
 from engines.plans.provide import provide_plan
 from engines.recipe import MODEL_FILES, load_recipe
 from engines.runtime.cuda_memory import BINDINGS, open_cuda
 from engines.runtime.tensorrt import TensorRtRuntime
-from engines.service_manager import tell_service_manager
+from engines.service_manager import ask_for_patience
 
 HELP = "compile a recipe with the TensorRT of this machine"
-# While TensorRT works, a service manager is told again and again to wait so much longer.
-_PATIENCE_S = 120
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help="recipe folder")
     parser.add_argument("--again", action="store_true", help="build even if there is a plan")
-    parser.add_argument(
-        "--workspace-mib",
-        type=int,
-        default=BuildOptions.workspace_mib,
-        metavar="N",
-        help=f"scratch memory of a layer at most, {BuildOptions.workspace_mib} if not given",
-    )
     parser.add_argument("--cuda", choices=BINDINGS, default="auto", help="how CUDA is used from Python")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was built")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.workspace_mib < 1:
-        raise UsageError(f"--workspace-mib {arguments.workspace_mib} is too little.", fix="Give at least 1.")
     folder: Path = arguments.recipe
     recipe = load_recipe(folder)
     model, library = folder / MODEL_FILES["tensorrt"], load_library()
-    options = BuildOptions(workspace_mib=arguments.workspace_mib)
     memory = open_cuda(arguments.cuda)
     try:
         facts = memory.facts
         with memory.current(), build_progress() as progress:
-            plan = provide_plan(library, facts, model, progress=progress, options=options, again=arguments.again)
+            plan = provide_plan(library, facts, model, progress=progress, again=arguments.again)
     finally:
         memory.close()
-    runtime = TensorRtRuntime(model, binding=arguments.cuda, options=options)
+    runtime = TensorRtRuntime(model, binding=arguments.cuda)
     try:
         verify_engine(runtime, folder)
     finally:
@@ -83,7 +70,7 @@ def build_progress() -> Iterator[Progress]:
         task = shown.add_task("building", total=1.0)
 
         def progress(phase: str, share: float) -> None:
-            tell_service_manager(f"EXTEND_TIMEOUT_USEC={_PATIENCE_S * 1_000_000}")
+            ask_for_patience()
             shown.update(task, description=phase, completed=share)
 
         yield progress

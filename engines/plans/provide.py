@@ -47,7 +47,6 @@ def provide_plan(
     model: Path,
     *,
     progress: Progress,
-    options: BuildOptions | None = None,
     store: PlanStore | None = None,
     again: bool = False,
 ) -> ProvidedPlan:
@@ -58,15 +57,14 @@ def provide_plan(
         device: The GPU that it is for.
         model: `model.int8.onnx` of a recipe.
         progress: Called while it is built.
-        options: How to build it.
         store: Where plans are kept; None takes this user's.
         again: Build it even if there is one.
 
     Raises:
         EngineError: It cannot be built, or not kept; or a convolution of the core does not run in INT8.
     """
-    options, store = options or BuildOptions(), store or default_store()
-    key = PlanKey(sha256_of(model), library.version, str(device), device.driver, options)
+    store = store or default_store()
+    key = PlanKey(sha256_of(model), library.version, str(device), device.driver, BuildOptions())
     stored = None if again else store.load(key)
     if stored is not None:
         return ProvidedPlan(key, store.path_of(key), stored.content, stored.facts, built_now=False)

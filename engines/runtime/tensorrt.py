@@ -18,11 +18,12 @@ import numpy as np
 from engines.errors import EngineError
 from engines.files import sha256_of
 from engines.images import Frame
-from engines.plans.builder import BuildOptions, Progress
+from engines.plans.builder import Progress
 from engines.plans.library import load_library
 from engines.plans.provide import provide_plan
 from engines.runtime import Maps, check_slots
 from engines.runtime.cuda_memory import CudaMemory, open_cuda
+from engines.service_manager import ask_for_patience
 
 FrameMemory = Literal["registered", "mapped", "device", "managed"]
 FRAME_MEMORIES: tuple[FrameMemory, ...] = get_args(FrameMemory)
@@ -49,8 +50,7 @@ class TensorRtRuntime:
         binding: The CUDA binding, see `open_cuda`.
         frame_memory: How frames get to the GPU; None takes what `edge-engines bench` found fastest, else the ring
             itself where the GPU shares the CPU's memory, else a copy.
-        progress: Called while a plan is built.
-        options: How it is built.
+        progress: Called while a plan is built; where not given, a service manager is told to wait.
 
     Attributes:
         device: The GPU.
@@ -66,8 +66,7 @@ class TensorRtRuntime:
         *,
         binding: str = "auto",
         frame_memory: FrameMemory | None = None,
-        progress: Progress = lambda _phase, _share: None,
-        options: BuildOptions | None = None,
+        progress: Progress = ask_for_patience,
     ) -> None:
         library = load_library()
         self.model_sha256 = sha256_of(model)
@@ -76,7 +75,7 @@ class TensorRtRuntime:
         try:
             with self._memory.current():
                 self.device = self._memory.facts
-                self.plan = provide_plan(library, self.device, model, progress=progress, options=options)
+                self.plan = provide_plan(library, self.device, model, progress=progress)
                 self._log = library.new_log()
                 self._runtime = library.trt.Runtime(self._log)
                 self._engine = self._runtime.deserialize_cuda_engine(self.plan.content)
