@@ -18,7 +18,6 @@ from engines.runtime.cuda_memory import DeviceFacts
 
 _LOG = logging.getLogger(__name__)
 _CONVOLUTION_MARK = "core/"
-_LAST = "last.weight"
 
 
 @dataclass(frozen=True)
@@ -96,15 +95,18 @@ def int8_convolutions(model: bytes) -> list[str]:
     """Return the names of the core's convolutions that must run in INT8: all but the last of each network."""
     try:
         import onnx
+
+        from engines.structure import last_convolutions
     except ModuleNotFoundError as problem:
         raise EngineError(
             "a plan cannot be built without onnx.", fix='Install it with `pip install "edge-agent[tensorrt]"`.'
         ) from problem
-    graph = onnx.load_model_from_string(model).graph
+    whole = onnx.load_model_from_string(model)
+    last = [node.name for node in last_convolutions(whole)]
     return [
         node.name
-        for node in graph.node
-        if node.op_type == "Conv" and node.name.startswith(_CONVOLUTION_MARK) and not node.input[1].endswith(_LAST)
+        for node in whole.graph.node
+        if node.op_type == "Conv" and node.name.startswith(_CONVOLUTION_MARK) and node.name not in last
     ]
 
 

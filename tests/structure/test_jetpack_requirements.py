@@ -33,7 +33,8 @@ def resolve(python, constraints, folder):
     done = subprocess.run(
         [sys.executable, "-m", "pip", *words, *wanted()], capture_output=True, text=True, timeout=300, check=False
     )
-    if "No matching distribution found" not in done.stderr and done.returncode != 0:
+    # What pip says where it reaches no index at all; a set that cannot be resolved must fail.
+    if done.returncode != 0 and "(from versions: none)" in done.stderr:
         pytest.skip(f"the package index cannot be asked: {done.stderr.strip()[-200:]}")
     assert done.returncode == 0, done.stderr
     listed = json.loads(report.read_text())["install"]

@@ -161,12 +161,10 @@ def test_another_thread_may_infer(on_device, model, frames, expected, binding):
         np.testing.assert_allclose(found[0], expected[1], rtol=1e-5, atol=1e-6)
 
 
-def test_the_plan_is_built_once(on_device, model, monkeypatch):
-    with on_device():
-        TensorRtRuntime(model).close()
-    monkeypatch.setattr("engines.plans.provide.build_plan", lambda *_, **__: pytest.fail("built again"))
-    with on_device():
-        TensorRtRuntime(model).close()
+def test_the_plan_is_built_once(on_device, model):
+    for built_now in (True, False, False):
+        with on_device(), closing(TensorRtRuntime(model)) as runtime:
+            assert runtime.plan.built_now == built_now
 
 
 @pytest.mark.parametrize(
