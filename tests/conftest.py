@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from parts import draw_part
 
@@ -32,6 +33,10 @@ collect_ignore = (
         )
     ]
 )
+
+
+def pytest_report_header():
+    return f"OpenCV {cv2.__version__}, numpy {np.__version__}"
 
 
 def pytest_addoption(parser):

@@ -3,7 +3,8 @@
     python tests/structure/fetch.py FOLDER
 
 TensorRT for RTX builds engines without a GPU. Of the bindings of the versions that JetPack brings only the names are
-read. None of it is installed, imported by the product, or shipped; all of it is under NVIDIA's own licence.
+read. Both are under NVIDIA's own licence, and neither is installed, imported by the product, or shipped. OpenCV 4.8 is
+what JetPack 6 has; `make opencv4` puts it before the newest, which the other tests use.
 """
 
 import subprocess
@@ -18,23 +19,26 @@ PACKAGES = {
     "tensorrt-10.13.3.9": ["tensorrt-cu12-bindings==10.13.3.9"],
     "tensorrt-10.16.1.11": ["tensorrt-cu12-bindings==10.16.1.11"],
     "tensorrt-11.4.0.106": ["tensorrt-cu13-bindings==11.4.0.106"],
+    "opencv-4.8": ["opencv-python-headless==4.8.1.78", "numpy==1.26.4"],
 }
 
 
-def fetch(folder: Path) -> None:
-    for name, packages in PACKAGES.items():
-        target = folder / name
-        if target.is_dir():
-            continue
-        print(f"fetching {', '.join(packages)}", flush=True)
-        partial = folder / f".{name}"
-        words = ["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--upgrade", "--target", partial]
-        subprocess.run([sys.executable, "-m", "pip", *words, *packages], check=True)
-        partial.rename(target)
+def fetch(target: Path, packages: list[str]) -> bool:
+    """Fetch packages into a folder of their own, unless it is there; returns whether it is there now."""
+    if target.is_dir():
+        return True
+    print(f"fetching {', '.join(packages)}", flush=True)
+    partial = target.with_name(f".{target.name}")
+    words = ["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--upgrade", "--target", partial]
+    # numpy 1 would be built from source on Python 3.13: it has no wheel for it.
+    words += ["--only-binary", ":all:"]
+    if subprocess.run([sys.executable, "-m", "pip", *words, *packages], check=False).returncode:
+        return False
+    partial.rename(target)
+    return True
 
 
 if __name__ == "__main__":
-    try:
-        fetch(Path(sys.argv[1]))
-    except subprocess.CalledProcessError as problem:
-        sys.exit(problem.returncode)
+    cache = Path(sys.argv[1])
+    missing = [name for name, packages in PACKAGES.items() if not fetch(cache / name, packages)]
+    sys.exit(f"not there: {', '.join(missing)}; what needs them will be skipped" if missing else 0)
