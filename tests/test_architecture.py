@@ -32,6 +32,7 @@ VENDORS = {
         "engines/objectives/variational.py",
         "engines/tensorboard_log.py",
         "engines/tile_planes.py",
+        "engines/torch2trt_adapter/convert.py",
         "engines/trainer.py",
         "engines/training.py",
     },
@@ -75,7 +76,7 @@ VENDORS = {
     "tensorrt": {"engines/plans/library.py"},
     "pycuda": {"engines/runtime/cuda_memory/pycuda_driver.py"},
     "cuda": {"engines/runtime/cuda_memory/cuda_python.py"},
-    "torch2trt": set(),
+    "torch2trt": {"engines/torch2trt_adapter/__init__.py"},
 }
 CEILING_LINES = 400
 

@@ -12,12 +12,12 @@ from rich import progress as bars
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
 from engines.command_line import write_json
-from engines.golden import verify_engine
-from engines.plans.builder import Progress
+from engines.golden import load_golden, verify_engine
+from engines.plans.builder import PlanBuilder, Progress, TensorRtBuilder
 from engines.plans.library import load_library
 from engines.plans.provide import provide_plan
 from engines.recipe import MODEL_FILES, load_recipe
-from engines.runtime.cuda_memory import BINDINGS, open_cuda
+from engines.runtime.cuda_memory import BINDINGS, CudaMemory, open_cuda
 from engines.runtime.tensorrt import TensorRtRuntime
 from engines.service_manager import ask_for_patience
 
@@ -27,6 +27,11 @@ HELP = "compile a recipe with the TensorRT of this machine"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help="recipe folder")
     parser.add_argument("--again", action="store_true", help="build even if there is a plan")
+    parser.add_argument(
+        "--builder",
+        choices=["tensorrt", "torch2trt"],
+        help="who builds it; where not given, any plan that is there will do, else tensorrt builds one",
+    )
     parser.add_argument("--cuda", choices=BINDINGS, default="auto", help="how CUDA is used from Python")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was built")
 
@@ -38,8 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
     memory = open_cuda(arguments.cuda)
     try:
         facts = memory.facts
+        builder = _builder(arguments.builder, folder, memory)
         with memory.current(), build_progress() as progress:
-            plan = provide_plan(library, facts, model, progress=progress, again=arguments.again)
+            plan = provide_plan(library, facts, model, progress=progress, builder=builder, again=arguments.again)
     finally:
         memory.close()
     runtime = TensorRtRuntime(model, binding=arguments.cuda)
@@ -48,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         runtime.close()
     made = f"built in {plan.facts['seconds']:.0f} s" if plan.built_now else "was there already"
-    print(f"{recipe.name}  {made}, TensorRT {library.version}, {facts}, {plan.facts['typing']} typing")
+    way = f"{plan.facts['builder']}, {plan.facts['typing']} typing"
+    print(f"{recipe.name}  {made} by {way}, TensorRT {library.version}, {facts}")
     print(
         f"plan        {plan.path}, {len(plan.content) / 1e6:.1f} MB\n"
         f"layers      {plan.facts['layers']}, {plan.facts['reformats']} of them reformats; "
@@ -60,6 +67,14 @@ def run(arguments: argparse.Namespace) -> int:
         {"recipe": recipe.name, "key": asdict(plan.key), "built_now": plan.built_now, "plan": plan.facts},
     )
     return 0
+
+
+def _builder(name: str | None, recipe_dir: Path, memory: CudaMemory) -> PlanBuilder | None:
+    if name != "torch2trt":
+        return TensorRtBuilder() if name else None
+    from engines.torch2trt_adapter import Torch2trtBuilder
+
+    return Torch2trtBuilder([golden.frame for golden in load_golden(recipe_dir)], memory)
 
 
 @contextmanager

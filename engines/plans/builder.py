@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from engines.errors import EngineError
 from engines.plans.layers import Layer, read_layers
@@ -50,29 +50,46 @@ class Built:
     complaints: tuple[str, ...]
 
 
-def build_plan(
-    library: Library, model: bytes, options: BuildOptions, *, timing_cache: bytes = b"", progress: Progress
-) -> Built:
-    """Compile a model; takes from seconds to minutes.
+class PlanBuilder(Protocol):
+    """Who makes a plan of a model: `name` is said beside the plan."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __call__(
+        self, library: Library, model: bytes, options: BuildOptions, *, timing_cache: bytes = b"", progress: Progress
+    ) -> Built:
+        """Compile a model; takes from seconds to minutes, and needs a current CUDA context.
+
+        Raises:
+            EngineError: The model was refused, or read otherwise than it is meant.
+        """
+
+
+class TensorRtBuilder:
+    """Builds from the model as it is.
 
     Strongly typed first, which is all that TensorRT 11 has; where an old 10.x refuses that, weakly typed with INT8
     allowed: the quantisers of the model then decide.
-
-    Raises:
-        EngineError: TensorRT refused the model, or read it otherwise than it is meant.
     """
-    ways: list[Typing] = ["strong", "weak"] if library.has_weak_typing else ["strong"]
-    problems = []
-    for typing in ways:
-        built = _build(library, model, options, typing, timing_cache, progress)
-        if isinstance(built, Built):
-            return built
-        _LOG.warning("%sly typed, the engine cannot be built: %s", typing, built)
-        problems.append(f"{typing}ly typed, {built}")
-    raise EngineError(
-        f"TensorRT {library.version} cannot build the engine: {'; '.join(problems)}.",
-        fix="Run `edge-engines verify` on the recipe. If it finds nothing, the message above is for the developers.",
-    )
+
+    name = "tensorrt"
+
+    def __call__(
+        self, library: Library, model: bytes, options: BuildOptions, *, timing_cache: bytes = b"", progress: Progress
+    ) -> Built:
+        ways: list[Typing] = ["strong", "weak"] if library.has_weak_typing else ["strong"]
+        problems = []
+        for typing in ways:
+            built = _build(library, model, options, typing, timing_cache, progress)
+            if isinstance(built, Built):
+                return built
+            _LOG.warning("%sly typed, the engine cannot be built: %s", typing, built)
+            problems.append(f"{typing}ly typed, {built}")
+        raise EngineError(
+            f"TensorRT {library.version} cannot build the engine: {'; '.join(problems)}.",
+            fix="Run `edge-engines verify` on the recipe. If it finds nothing, the message above is for the developers.",
+        )
 
 
 def inspect_plan(library: Library, plan: bytes) -> list[Layer]:
@@ -97,10 +114,18 @@ def inspect_plan(library: Library, plan: bytes) -> list[Layer]:
         ) from problem
 
 
-def _build(
-    library: Library, model: bytes, options: BuildOptions, typing: Typing, timing_cache: bytes, progress: Progress
-) -> Built | str:
-    """Return the plan, or why there is none."""
+@dataclass(frozen=True)
+class Draft:
+    """A network that is not built yet, and what must live as long as it."""
+
+    log: Any
+    builder: Any
+    parser: Any
+    network: Any
+
+
+def draft_network(library: Library, model: bytes, typing: Typing) -> Draft | str:
+    """Read a model, or return why it cannot be read."""
     trt, log = library.trt, library.new_log()
     builder = trt.Builder(log)
     strong = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
@@ -109,24 +134,12 @@ def _build(
     if not parser.parse(model):
         faults = "; ".join(parser.get_error(index).desc() for index in range(parser.num_errors))
         return f"the model is not understood ({faults})"
-    config = _configuration(library, builder, options, typing)
-    cache = config.create_timing_cache(timing_cache)
-    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
-        # It cannot be read, or was measured on another device.
-        cache = config.create_timing_cache(b"")
-        config.set_timing_cache(cache, ignore_mismatch=False)
-    # Kept in a variable: the library does not keep it alive.
-    monitor = _monitor(trt, progress)
-    config.progress_monitor = monitor
-    plan = builder.build_serialized_network(network, config)
-    misread = [text for text in log.complaints if any(word in text for word in _FATAL)]
-    if plan is None or misread:
-        return misread[0] if misread else _last(log)
-    return Built(bytes(plan), typing, bytes(cache.serialize()), tuple(log.complaints))
+    return Draft(log, builder, parser, network)
 
 
-def _configuration(library: Library, builder: Any, options: BuildOptions, typing: Typing) -> Any:
-    trt, config = library.trt, builder.create_builder_config()
+def configure(library: Library, draft: Draft, options: BuildOptions, typing: Typing) -> Any:
+    """Return the configuration of a build."""
+    trt, config = library.trt, draft.builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
     config.builder_optimization_level = options.optimisation_level
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
@@ -135,6 +148,34 @@ def _configuration(library: Library, builder: Any, options: BuildOptions, typing
     if typing == "weak" and library.has_weak_typing:
         config.set_flag(trt.BuilderFlag.INT8)
     return config
+
+
+def finish(
+    library: Library, draft: Draft, config: Any, typing: Typing, timing_cache: bytes, progress: Progress
+) -> Built | str:
+    """Return the plan of a network, or why there is none."""
+    cache = config.create_timing_cache(timing_cache)
+    if cache is None or not config.set_timing_cache(cache, ignore_mismatch=False):
+        # It cannot be read, or was measured on another device.
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, ignore_mismatch=False)
+    # Kept in a variable: the library does not keep it alive.
+    monitor = _monitor(library.trt, progress)
+    config.progress_monitor = monitor
+    plan = draft.builder.build_serialized_network(draft.network, config)
+    misread = [text for text in draft.log.complaints if any(word in text for word in _FATAL)]
+    if plan is None or misread:
+        return misread[0] if misread else _last(draft.log)
+    return Built(bytes(plan), typing, bytes(cache.serialize()), tuple(draft.log.complaints))
+
+
+def _build(
+    library: Library, model: bytes, options: BuildOptions, typing: Typing, timing_cache: bytes, progress: Progress
+) -> Built | str:
+    draft = draft_network(library, model, typing)
+    if isinstance(draft, str):
+        return draft
+    return finish(library, draft, configure(library, draft, options, typing), typing, timing_cache, progress)
 
 
 def _monitor(trt: Any, progress: Progress) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from engines.errors import EngineError
 from engines.files import sha256_of
-from engines.plans.builder import BuildOptions, Progress, build_plan, inspect_plan
+from engines.plans.builder import BuildOptions, PlanBuilder, Progress, TensorRtBuilder, inspect_plan
 from engines.plans.layers import Int8Report, int8_report
 from engines.plans.library import Library
 from engines.plans.store import PlanKey, PlanStore, StoredPlan, default_store
@@ -28,7 +28,7 @@ class ProvidedPlan:
         key: What it depends on.
         path: Where it is kept.
         content: The bytes to deserialise.
-        facts: How it was built: TensorRT's typing, seconds, layers, reformats, convolutions in INT8, and the memory
+        facts: How it was built: by whom, TensorRT's typing, seconds, layers, reformats, convolutions in INT8, and the memory
             for frames that `bench` chose.
         built_now: It was not in the cache.
     """
@@ -47,9 +47,12 @@ def provide_plan(
     *,
     progress: Progress,
     store: PlanStore | None = None,
+    builder: PlanBuilder | None = None,
     again: bool = False,
 ) -> ProvidedPlan:
     """Return the plan of a model; needs a current CUDA context.
+
+    Whoever built it, it is kept in the same place: the agent takes what it finds there.
 
     Args:
         library: TensorRT.
@@ -57,6 +60,7 @@ def provide_plan(
         model: `model.int8.onnx` of a recipe.
         progress: Called while it is built.
         store: Where plans are kept; None takes this user's.
+        builder: Who is to build it, or to have built it; None takes any plan, and builds one with TensorRT alone.
         again: Build it even if there is one.
 
     Raises:
@@ -65,21 +69,24 @@ def provide_plan(
     store = store or default_store()
     key = PlanKey(sha256_of(model), library.version, str(device), device.driver, BuildOptions())
     stored = None if again else store.load(key)
-    if stored is not None:
+    if stored is not None and (builder is None or stored.facts["builder"] == builder.name):
         return ProvidedPlan(key, store.path_of(key), stored.content, stored.facts, built_now=False)
-    stored = _build(library, model, key, store, progress)
+    stored = _build(library, model, key, store, builder or TensorRtBuilder(), progress)
     return ProvidedPlan(key, store.path_of(key), stored.content, stored.facts, built_now=True)
 
 
-def _build(library: Library, model: Path, key: PlanKey, store: PlanStore, progress: Progress) -> StoredPlan:
+def _build(
+    library: Library, model: Path, key: PlanKey, store: PlanStore, builder: PlanBuilder, progress: Progress
+) -> StoredPlan:
     began_s = time.monotonic()
     content = model.read_bytes()
-    built = build_plan(library, content, key.options, timing_cache=store.timing_cache(key), progress=progress)
+    built = builder(library, content, key.options, timing_cache=store.timing_cache(key), progress=progress)
     store.save_timing_cache(key, built.timing_cache)
     layers = inspect_plan(library, built.plan)
     report = int8_report(layers, int8_convolutions(content))
     _check(library, report)
     facts = {
+        "builder": builder.name,
         "typing": built.typing,
         "seconds": round(time.monotonic() - began_s, 1),
         "layers": len(layers),

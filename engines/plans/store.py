@@ -38,7 +38,6 @@ class PlanKey:
         gpu: Name and compute capability.
         driver: Version of the CUDA driver.
         options: How it was built.
-        builder: Which builder made it: `tensorrt` or `torch2trt`.
     """
 
     model_sha256: str
@@ -46,7 +45,6 @@ class PlanKey:
     gpu: str
     driver: int
     options: BuildOptions
-    builder: str = "tensorrt"
 
     @property
     def name(self) -> str:

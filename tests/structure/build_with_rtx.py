@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from engines.errors import EngineError
-from engines.plans.builder import BuildOptions, build_plan
+from engines.plans.builder import BuildOptions, TensorRtBuilder
 from engines.plans.library import Library
 
 _LAYER = re.compile(
@@ -36,7 +36,7 @@ def main(wheels: str, model: str) -> None:
     # It is of the 11 generation: strongly typed networks only.
     library = Library(trt, "11.0.0")
     try:
-        built = build_plan(
+        built = TensorRtBuilder()(
             library, Path(model).read_bytes(), BuildOptions(), progress=lambda phase, _share: phases.add(phase)
         )
     except EngineError as problem:

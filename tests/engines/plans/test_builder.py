@@ -6,7 +6,7 @@ import pytest
 from device import simulated_device
 
 from engines.errors import EngineError
-from engines.plans.builder import BuildOptions, build_plan
+from engines.plans.builder import BuildOptions, TensorRtBuilder
 from engines.plans.layers import Layer, int8_report, read_layers
 from engines.plans.library import load_library
 from engines.recipe import MODEL_FILES
@@ -53,7 +53,7 @@ def silent(_phase, _share):
 
 
 def test_one_strongly_typed_build_is_enough(library, model, configurations):
-    built = build_plan(library, model, BuildOptions(workspace_mib=64, optimisation_level=2), progress=silent)
+    built = TensorRtBuilder()(library, model, BuildOptions(workspace_mib=64, optimisation_level=2), progress=silent)
     assert built.typing == "strong"
     (given,) = configurations
     assert not given["tf32"], "float32 would have 10 bits of mantissa on Orin"
@@ -66,13 +66,13 @@ def test_one_strongly_typed_build_is_enough(library, model, configurations):
 
 def test_progress_begins_and_ends(library, model):
     told = []
-    build_plan(library, model, BuildOptions(), progress=lambda phase, share: told.append((phase, share)))
+    TensorRtBuilder()(library, model, BuildOptions(), progress=lambda phase, share: told.append((phase, share)))
     assert all(0.0 <= share <= 1.0 for _, share in told)
     assert told[-1][1] == 1.0
 
 
 def test_a_timing_cache_that_is_not_one_is_done_without(library, model):
-    assert build_plan(library, model, BuildOptions(), timing_cache=b"damaged", progress=silent).plan
+    assert TensorRtBuilder()(library, model, BuildOptions(), timing_cache=b"damaged", progress=silent).plan
 
 
 def test_an_unsigned_zero_point_is_never_built(library, model):
@@ -81,7 +81,7 @@ def test_an_unsigned_zero_point_is_never_built(library, model):
         if tensor.data_type == onnx.TensorProto.INT8 and not tensor.dims:
             tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(0, np.uint8), tensor.name))
     with pytest.raises(EngineError, match=r"(?i)zero.point"):
-        build_plan(library, graph.SerializeToString(), BuildOptions(), progress=silent)
+        TensorRtBuilder()(library, graph.SerializeToString(), BuildOptions(), progress=silent)
 
 
 def test_the_layers_of_both_generations_are_read():

@@ -42,7 +42,6 @@ def test_without_a_plan_there_is_none(store):
         {"gpu": "Orin NX (8.7)"},
         {"driver": 13000},
         {"options": BuildOptions(workspace_mib=512)},
-        {"builder": "torch2trt"},
     ],
     ids=lambda change: next(iter(change)),
 )
