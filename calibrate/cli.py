@@ -8,7 +8,9 @@ from engines.command_line import run_command
 
 COMMANDS = {
     "fit": "calibrate.commands.fit",
+    "history": "calibrate.commands.history",
     "activate": "calibrate.commands.activate",
+    "rollback": "calibrate.commands.rollback",
     "evaluate": "calibrate.commands.evaluate",
     "report": "calibrate.commands.report",
 }

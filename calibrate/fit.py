@@ -18,7 +18,8 @@ from calibrate.conformal import conformal_factor
 from calibrate.recipe_engine import RecipeEngine
 from edge_agent.decision import decide, score, z_map
 from edge_agent.frame_limits import brightness_and_contrast, fit_frame_limits
-from edge_agent.thresholds import Calibration, FrameLimits, Promise, ThresholdRevision, revision_names, save_thresholds
+from edge_agent.revisions import UNNAMED, save_thresholds
+from edge_agent.thresholds import Calibration, FrameLimits, Promise, ThresholdRevision
 from engines.command_line import track
 from engines.errors import DatasetError, FrameError, ThresholdsError, UsageError
 from engines.golden import load_golden
@@ -98,10 +99,9 @@ def fit(
     revision = ThresholdRevision(draft.location, draft.scale, calibration)
     if must_reject_test_pieces:
         check_test_pieces(engine, revision)
-    save_thresholds(
+    return save_thresholds(
         engine.folder, revision, images_csv=_images_csv(frames, scores), versions={"edge-agent": version("edge-agent")}
     )
-    return revision
 
 
 def _assign_uses(engine: RecipeEngine, images: Path) -> list[FitFrame]:
@@ -202,10 +202,9 @@ def _calibration(
             f"the good parts' scores reach only {factor:.3f}: all of them look the same to the camera.",
             fix="Check that the folder holds different parts, and not one frame many times.",
         )
-    names = revision_names(engine.folder)
     return Calibration(
         schema=1,
-        revision=f"r{int(names[-1][1:]) + 1 if names else 1:04d}",
+        revision=UNNAMED,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         made_by=getpass.getuser(),
         note=wish.note,

@@ -22,10 +22,11 @@ from edge_agent.answers import Answers
 from edge_agent.broker import EmbeddedBroker
 from edge_agent.camera.client import CameraProcess
 from edge_agent.camera.messages import BadFrame, CameraEvent, CameraLost, CameraOpened, FrameCaptured, FramesEnded
+from edge_agent.command_intake import CommandIntake
 from edge_agent.freshness import capture_until_ns, unfit_time
 from edge_agent.link import MqttLink
 from edge_agent.live_recipe import open_live_recipe
-from edge_agent.messages import State, encode_state
+from edge_agent.messages import Command, State, encode_reply, encode_state
 from edge_agent.mqtt import BrokerAddress
 from edge_agent.outbox import OpenTrigger, Outbox
 from edge_agent.part_intake import PartIntake
@@ -35,12 +36,13 @@ from edge_agent.ring import FrameRing
 from edge_agent.station import Station, resolve_references, resolve_secret
 from edge_agent.station_state import StationState
 from edge_agent.verdict_writer import VerdictWriter
-from engines.errors import ConfigError, EngineError
+from engines.errors import ConfigError, EngineError, PublishError, ThresholdsError
 
 log = logging.getLogger(__name__)
 
 SLOTS = 4
 TEST_PIECE_EVERY_S = 600.0
+RELOAD = "reload"
 _WAIT_S = 0.25
 _FLUSH_S = 1.0
 _SWITCH_INTERVAL_S = 0.0001
@@ -86,6 +88,7 @@ class Agent:
         self._intake = PartIntake(
             self._outbox, begun=self._part_begun, resend=self._wake_publisher, refuse=self._answers.outbox_failed
         )
+        self._commands = CommandIntake(self._wake)
         self._link, self._publisher = self._connect(resources)
 
         self._stopping = False
@@ -112,6 +115,8 @@ class Agent:
                 if waiting := self._intake.next_part():
                     self._inspect(*waiting)
                 self._take_camera_events()
+                while command := self._commands.next_command():
+                    self._obey(command)
                 self._keep_ready()
                 if self.station.camera.mode == "free_run":
                     self._request_ahead()
@@ -123,6 +128,10 @@ class Agent:
         """End after the part in hand; safe in a signal handler and from any thread."""
         self._stopping = True
         self._wake()
+
+    def reload(self) -> None:
+        """Take the thresholds in force after the part in hand; safe in a signal handler and from any thread."""
+        self._commands.put(Command(RELOAD, None))
 
     def _connect(self, resources: ExitStack) -> tuple[MqttLink, OutboxPublisher]:
         mqtt = self.station.mqtt
@@ -137,6 +146,7 @@ class Agent:
             state=encode_state("preoperational", self._writer.boot_id),
             on_trigger=self._intake.take,
             on_ack=lambda payload: self._publisher.on_ack(payload),  # noqa: PLW0108 - made after the link
+            on_command=self._commands.take,
             on_live=lambda: self._publisher.on_live(),  # noqa: PLW0108 - likewise
             on_published=lambda *receipt: self._publisher.on_published(*receipt),  # noqa: PLW0108 - likewise
         )
@@ -270,6 +280,34 @@ class Agent:
             self._said_state = state
             self._link.set_state(state)
 
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    def _obey(self, command: Command) -> None:
+        """Do what was asked, and reply."""
+        problem = None
+        if command.name == RELOAD:
+            problem = self._reload()
+        else:
+            problem = f"there is no command {command.name!r}. Send {RELOAD!r}."
+        reply = encode_reply(command, problem=problem, threshold_rev=self._live.thresholds.name)
+        try:
+            self._link.publish(self._writer.topics.reply, reply)
+        except PublishError as lost:
+            log.warning("the reply to %s is lost: %s", command.name, lost)
+
+    def _reload(self) -> str | None:
+        """Take the thresholds in force now, or keep the old ones and return why."""
+        before = self._live.thresholds.name
+        try:
+            self._live.reload_thresholds()
+        except (ThresholdsError, EngineError) as problem:
+            self._state.set_weakness("reload_refused", problem)
+            return str(problem)
+        self._state.clear_weakness("reload_refused")
+        self._state.clear_fault("test_piece")
+        log.info("threshold_rev=%s instead of %s", self._live.thresholds.name, before)
+        return None
+
     def _wake(self) -> None:
         # A pipe that is full holds wake-ups enough.
         with suppress(BlockingIOError):
@@ -311,8 +349,12 @@ def run_station(station: Station) -> None:
         def stop(_signal: int, _frame: FrameType | None) -> None:
             agent.stop()
 
+        def reload(_signal: int, _frame: FrameType | None) -> None:
+            agent.reload()
+
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, stop)
+        signal.signal(signal.SIGHUP, reload)
         agent.run()
 
 

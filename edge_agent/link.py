@@ -30,6 +30,7 @@ class MqttLink:
         on_trigger: Called with payload and CLOCK_MONOTONIC of receipt, in the network thread, before the PUBACK goes
             out: journal there and return. Retained triggers never reach it.
         on_ack: Called with the payload of every acknowledgement, in the network thread.
+        on_command: Called with the payload of every command, in the network thread. Retained ones never reach it.
         on_live: Called in the network thread when a connection is live and the state is published.
         on_published: Called in the network thread with (generation, mid) of every PUBACK; must not block.
     """
@@ -43,11 +44,12 @@ class MqttLink:
         state: bytes,
         on_trigger: Callable[[bytes, int], None],
         on_ack: Callable[[bytes], None],
+        on_command: Callable[[bytes], None],
         on_live: Callable[[], None],
         on_published: Callable[[int, int], None],
     ) -> None:
         self._topics = topics
-        self._on_trigger, self._on_ack = on_trigger, on_ack
+        self._on_trigger, self._on_ack, self._on_command = on_trigger, on_ack, on_command
         self._state_lock = threading.Lock()
         self._state = state
         self._is_state_due = True
@@ -57,7 +59,12 @@ class MqttLink:
         self.client = MqttClient(
             broker,
             f"edge-{topics.site}-{topics.station}",
-            {topics.trigger: self._take_trigger, topics.ack: self._take_ack, topics.state: self._watch_state},
+            {
+                topics.trigger: self._take_trigger,
+                topics.ack: self._take_ack,
+                topics.command: self._take_command,
+                topics.state: self._watch_state,
+            },
             will=Will(topics.state, encode_state("offline", boot_id)),
             birth=self._say_state_first,
             on_live=on_live,
@@ -147,3 +154,9 @@ class MqttLink:
 
     def _take_ack(self, message: Message) -> None:
         self._on_ack(message.payload)
+
+    def _take_command(self, message: Message) -> None:
+        if message.retained:
+            log.warning("mqtt retained command ignored payload=%r", message.payload[:200])
+            return
+        self._on_command(message.payload)

@@ -31,12 +31,14 @@ class LiveRecipe:
     """A loaded recipe: engine, thresholds, and a private slot behind the ring's for the test piece."""
 
     def __init__(
-        self, recipe: Recipe, runtime: Runtime, thresholds: ThresholdRevision, pieces: list[TestPiece]
+        self, folder: Path, recipe: Recipe, runtime: Runtime, thresholds: ThresholdRevision, pieces: list[TestPiece]
     ) -> None:
         self.recipe = recipe
         self.runtime = runtime
         self.thresholds = thresholds
-        self._pieces = cycle(pieces)
+        self._folder = folder
+        self._pieces = pieces
+        self._turns = cycle(pieces)
         self._private: Frame = np.zeros(recipe.frame_shape, np.uint8)
         self._private_slot = 0
 
@@ -55,18 +57,34 @@ class LiveRecipe:
         Raises:
             EngineError: It was not rejected, or the engine failed.
         """
-        piece = next(self._pieces)
+        self._must_reject(next(self._turns), self.thresholds)
+
+    def reload_thresholds(self) -> None:
+        """Take the revision that is in force now, if it is whole, belongs to the engine, and rejects every test piece.
+
+        Raises:
+            ThresholdsError: There is none, or it is damaged or another model's; the old one stays.
+            EngineError: A test piece would pass with it, or the engine failed; the old one stays.
+        """
+        thresholds = load_thresholds(self._folder)
+        _check_belongs(thresholds, self.runtime, self.thresholds.calibration.model)
+        for piece in self._pieces:
+            self._must_reject(piece, thresholds)
+        self.thresholds = thresholds
+
+    def _must_reject(self, piece: TestPiece, thresholds: ThresholdRevision) -> None:
         self._private[...] = piece.frame
         maps = self.runtime.infer(self._private_slot)
         try:
-            decision = decide(maps, self.thresholds, roi_size_wh=self.recipe.roi_size_wh)
+            decision = decide(maps, thresholds, roi_size_wh=self.recipe.roi_size_wh)
         except FrameError as problem:
             raise EngineError(f"the test piece {piece.name}: {problem.problem}", fix=problem.fix) from problem
         if decision.verdict != "FAIL":
             raise EngineError(
-                f"the test piece {piece.name} was not rejected (score {decision.score:.2f}, "
-                f"limit {self.thresholds.factor:.2f}).",
-                fix="Fit the thresholds again with `edge-calibrate fit`; until then every part is INVALID.",
+                f"the test piece {piece.name} was not rejected by revision {thresholds.name} "
+                f"(score {decision.score:.2f}, limit {thresholds.factor:.2f}).",
+                fix="Fit the thresholds again with `edge-calibrate fit`, or take them back with `edge-calibrate "
+                "rollback`, and reload.",
             )
 
     def close(self) -> None:
@@ -88,11 +106,13 @@ def open_live_recipe(folder: Path, engine: EnginePart) -> LiveRecipe:
     model = folder / MODEL_FILES[engine.runtime]
     runtime = open_runtime(engine.runtime, model, threads=engine.threads, cuda=engine.cuda)
     try:
-        check_fits_model(
-            thresholds, model=engine.runtime, model_sha256=runtime.model_sha256, maps_shape=runtime.maps_shape
-        )
+        _check_belongs(thresholds, runtime, engine.runtime)
         verify_engine(runtime, folder)
     except BaseException:
         runtime.close()
         raise
-    return LiveRecipe(recipe, runtime, thresholds, pieces)
+    return LiveRecipe(folder, recipe, runtime, thresholds, pieces)
+
+
+def _check_belongs(thresholds: ThresholdRevision, runtime: Runtime, model: str) -> None:
+    check_fits_model(thresholds, model=model, model_sha256=runtime.model_sha256, maps_shape=runtime.maps_shape)

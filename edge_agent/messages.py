@@ -72,6 +72,16 @@ class Topics:
         """Acknowledgements of the consumers."""
         return f"{self.base}/ack"
 
+    @property
+    def command(self) -> str:
+        """Requests of a person or a tool to the agent itself."""
+        return f"{self.base}/command"
+
+    @property
+    def reply(self) -> str:
+        """What became of each command."""
+        return f"{self.base}/reply"
+
     def mask(self, result_id: str) -> str:
         """Where a mask goes that is too large for its verdict."""
         return f"{self.base}/mask/{result_id}"
@@ -91,6 +101,14 @@ class Ack:
 
     consumer: str
     result_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A request to the agent; `correlation_id` rides back in the reply."""
+
+    name: str
+    correlation_id: str | int | None
 
 
 class BadTriggerError(MessageError):
@@ -218,6 +236,30 @@ def parse_ack(payload: bytes) -> Ack:
             f"ack of {consumer!r} has result_ids {_shown(result_ids)}.", fix="Send a list of strings, the result ids."
         )
     return Ack(consumer, tuple(result_ids))
+
+
+def encode_command(name: str, correlation_id: str | int | None = None) -> bytes:
+    """Encode a request to the agent."""
+    return encode_json({"command": name, "correlation_id": correlation_id})
+
+
+def parse_command(payload: bytes) -> Command:
+    """Read a request to the agent.
+
+    Raises:
+        MessageError: It is too large, no JSON object, or has no readable `command` or `correlation_id`.
+    """
+    content = parse_object(payload, "command")
+    name = _text(content, "command", "command")
+    if name is None:
+        raise MessageError("command has no `command`.", fix='Send {"command": "reload", "correlation_id": ...}.')
+    return Command(name, _identifier(content, "correlation_id", "command"))
+
+
+def encode_reply(command: Command, *, problem: str | None = None, **facts: Any) -> bytes:
+    """Encode what became of a command: `ok`, else `problem` says what to do."""
+    content = {"schema": SCHEMA, "command": command.name, "correlation_id": command.correlation_id}
+    return encode_json({**content, "ok": problem is None, "problem": problem, **facts})
 
 
 def parse_object(payload: bytes, what: str) -> dict[str, Any]:

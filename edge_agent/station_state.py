@@ -28,8 +28,8 @@ class StationState:
             "recipe": live.recipe.name,
             "recipe_revision": live.recipe.revision,
             "model_sha256": live.runtime.model_sha256[:12],
-            "threshold_rev": live.thresholds.name,
         }
+        self._live = live
         self._faults: dict[str, str] = {}
         self._logged = ""
         self.waiting_for: str | None = "camera_opening"
@@ -60,6 +60,17 @@ class StationState:
         """Forget a fault that has passed."""
         self._faults.pop(reason, None)
 
+    def set_weakness(self, reason: str, problem: AgentError) -> None:
+        """Remember that a person should look, though parts are inspected; cleared like a fault."""
+        log.warning("degraded=%s %s", reason, problem)
+        if reason not in self._weaknesses:
+            self._weaknesses.append(reason)
+
+    def clear_weakness(self, reason: str) -> None:
+        """Forget a weakness."""
+        if reason in self._weaknesses:
+            self._weaknesses.remove(reason)
+
     def message(self) -> bytes:
         """Return the retained message of the `state` topic; a change is logged."""
         reasons = list(self._faults) or ([self.waiting_for] if self.waiting_for else [])
@@ -72,5 +83,6 @@ class StationState:
             self._boot_id,
             degraded=bool(self._weaknesses),
             reasons=reasons + self._weaknesses,
+            threshold_rev=self._live.thresholds.name,
             **self._facts,
         )

@@ -1,12 +1,7 @@
-"""Threshold revisions: what each pixel does on good parts, and how far above that is defective.
-
-A revision is a folder of the recipe that is never changed once written; `thresholds/current` names the one in force.
-"""
+"""A threshold revision: what each pixel does on good parts, and how far above that is defective."""
 
 from __future__ import annotations
 
-import io
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,17 +9,14 @@ from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 from pydantic import Field
 
 from engines.errors import RecipeError, ThresholdsError
-from engines.files import replace_file, sync_directory
-from engines.recipe import MODEL_FILES, THRESHOLDS_FOLDER, check_manifest, write_manifest
+from engines.recipe import MODEL_FILES, THRESHOLDS_FOLDER, check_manifest
 from engines.runtime import Maps
 from engines.yaml_file import StrictModel, load_yaml
 
 CURRENT = "current"
-_REVISION = re.compile(r"r\d{4,}")
 _REFIT = "Fit again: `edge-calibrate fit RECIPE --images DIR --false-reject-rate RATE`."
 
 
@@ -99,11 +91,18 @@ class ThresholdRevision:
         return np.asarray(np.isinf(self.scale).any(axis=0))
 
 
-def revision_names(recipe_folder: Path) -> list[str]:
-    """Return the names of all revisions, oldest first."""
-    folder = recipe_folder / THRESHOLDS_FOLDER
-    names = (p.name for p in folder.glob("r*") if p.is_dir() and _REVISION.fullmatch(p.name))
-    return sorted(names, key=lambda name: int(name[1:]))
+def load_calibration(recipe_folder: Path, name: str) -> Calibration:
+    """Read what one revision says of itself; its arrays are checked by their hashes, and not read.
+
+    Raises:
+        ThresholdsError: There is no such revision, or a file of it is missing or altered.
+    """
+    folder = recipe_folder / THRESHOLDS_FOLDER / name
+    try:
+        check_manifest(folder)
+    except RecipeError as problem:
+        raise ThresholdsError(problem.problem, fix=_REFIT) from problem
+    return load_yaml(folder / "calibration.yaml", Calibration, error=ThresholdsError)
 
 
 def load_thresholds(recipe_folder: Path, *, name: str | None = None) -> ThresholdRevision:
@@ -118,11 +117,7 @@ def load_thresholds(recipe_folder: Path, *, name: str | None = None) -> Threshol
             name = (folder / CURRENT).read_text().strip()
         except OSError as problem:
             raise ThresholdsError(f"{recipe_folder} has no threshold revision in force.", fix=_REFIT) from problem
-    try:
-        check_manifest(folder / name)
-    except RecipeError as problem:
-        raise ThresholdsError(problem.problem, fix=_REFIT) from problem
-    calibration = load_yaml(folder / name / "calibration.yaml", Calibration, error=ThresholdsError)
+    calibration = load_calibration(recipe_folder, name)
     try:
         location = np.load(folder / name / "location.npy", allow_pickle=False)
         scale = np.load(folder / name / "scale.npy", allow_pickle=False)
@@ -152,44 +147,6 @@ def check_fits_model(
             f"threshold revision {thresholds.name} has shape {thresholds.location.shape}, the maps have {maps_shape}.",
             fix=_REFIT,
         )
-
-
-def save_thresholds(
-    recipe_folder: Path, thresholds: ThresholdRevision, *, images_csv: str, versions: dict[str, str]
-) -> Path:
-    """Write a new revision; it is not in force until `activate`.
-
-    Args:
-        recipe_folder: The recipe.
-        thresholds: The revision; its name must be new.
-        images_csv: Which frames it rests on.
-        versions: What made it.
-
-    Raises:
-        FileExistsError: The name is taken.
-    """
-    folder = recipe_folder / THRESHOLDS_FOLDER / thresholds.name
-    folder.mkdir(parents=True)
-    for name, array in (("location.npy", thresholds.location), ("scale.npy", thresholds.scale)):
-        buffer = io.BytesIO()
-        np.save(buffer, array, allow_pickle=False)
-        replace_file(folder / name, buffer.getvalue())
-    text = yaml.safe_dump(thresholds.calibration.model_dump(by_alias=True), sort_keys=False)
-    replace_file(folder / "calibration.yaml", text.encode())
-    replace_file(folder / "images.csv", images_csv.encode())
-    write_manifest(folder, versions=versions)
-    sync_directory(folder.parent)
-    return folder
-
-
-def activate(recipe_folder: Path, name: str) -> None:
-    """Put a revision in force with one atomic replace, after reading it whole.
-
-    Raises:
-        ThresholdsError: The revision is damaged; the one in force stays.
-    """
-    load_thresholds(recipe_folder, name=name)
-    replace_file(recipe_folder / THRESHOLDS_FOLDER / CURRENT, f"{name}\n".encode())
 
 
 def _check_arrays(folder: Path, location: Maps, scale: Maps) -> None:

@@ -88,7 +88,7 @@ def fitted_recipe(tmp_path_factory, tiny_recipe, good_frames_folder) -> Path:
     """`tiny_recipe` with thresholds in force that reject no good frame; read only."""
     from calibrate.fit import FitWish, fit
     from calibrate.recipe_engine import RecipeEngine
-    from edge_agent.thresholds import activate
+    from edge_agent.revisions import activate
 
     folder = tmp_path_factory.mktemp("fitted") / "tiny"
     shutil.copytree(tiny_recipe, folder)

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from edge_agent.ids import uuid7
-from edge_agent.messages import Topics, encode_ack
+from edge_agent.messages import Topics, encode_ack, encode_command
 from edge_agent.mqtt import BrokerAddress, MqttClient
 
 DEADLINE_S = 20.0
@@ -72,10 +72,11 @@ class TestPlc:
         self.acknowledges = acknowledges
         self.verdicts: queue.Queue[dict] = queue.Queue()
         self.states: list[dict] = []
+        self.replies: queue.Queue[dict] = queue.Queue()
         self.client = MqttClient(
             BrokerAddress("127.0.0.1", port),
             f"plc-{uuid7()}",
-            {topics.verdict: self._verdict, topics.state: self._state},
+            {topics.verdict: self._verdict, topics.state: self._state, topics.reply: self._reply},
         )
         self.client.start()
 
@@ -101,6 +102,13 @@ class TestPlc:
             time.sleep(0.01)
         raise AssertionError(f"state {state} did not come: {self.states[-3:]}")
 
+    def command(self, name: str, correlation_id: str) -> dict:
+        """Send a command and return its reply."""
+        self.client.publish(self.topics.command, encode_command(name, correlation_id))
+        while (reply := self.replies.get(timeout=DEADLINE_S))["correlation_id"] != correlation_id:
+            pass
+        return reply
+
     def acknowledge(self, *verdicts: dict) -> None:
         self.client.publish(self.topics.ack, encode_ack("plc", [verdict["result_id"] for verdict in verdicts]))
 
@@ -112,6 +120,9 @@ class TestPlc:
         if self.acknowledges:
             self.acknowledge(verdict)
         self.verdicts.put(verdict)
+
+    def _reply(self, message) -> None:
+        self.replies.put(json.loads(message.payload))
 
     def _state(self, message) -> None:
         self.states.append(json.loads(message.payload))

@@ -6,25 +6,20 @@ import argparse
 from pathlib import Path
 
 from calibrate.fit import describe
-from edge_agent.thresholds import activate, load_thresholds, revision_names
-from engines.errors import ThresholdsError
+from edge_agent.revisions import activate
 
-HELP = "put a threshold revision in force; a running agent takes it at its next start"
+HELP = "put a threshold revision in force"
+TAKEN_UP = "It is in force; a running agent takes it on `systemctl reload edge-agent@STATION`, or at its next start."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", type=Path, help="recipe folder")
-    parser.add_argument("revision", help="for example r0002")
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="recipe folder")
+    parser.add_argument("revision", metavar="REVISION", help="for example r0002")
+    parser.add_argument("--note", default="", help="why, for the log")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    names = revision_names(arguments.recipe)
-    if arguments.revision not in names:
-        raise ThresholdsError(
-            f"{arguments.recipe} has no threshold revision {arguments.revision}.",
-            fix=f"Choose one of: {', '.join(names)}." if names else "Fit one with `edge-calibrate fit`.",
-        )
-    activate(arguments.recipe, arguments.revision)
-    for line in describe(load_thresholds(arguments.recipe)):
+    for line in describe(activate(arguments.recipe, arguments.revision, note=arguments.note)):
         print(line)
+    print(TAKEN_UP)
     return 0

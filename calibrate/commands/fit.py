@@ -6,9 +6,10 @@ import argparse
 from contextlib import closing
 from pathlib import Path
 
+from calibrate.commands.activate import TAKEN_UP
 from calibrate.fit import FitWish, describe, fit
 from calibrate.recipe_engine import RecipeEngine, has_tensorrt
-from edge_agent.thresholds import activate
+from edge_agent.revisions import activate
 from engines.command_line import positive, rate, write_json
 
 HELP = "fit thresholds on good parts and put them in force"
@@ -49,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.no_activate:
         print(f"It is not in force yet: edge-calibrate activate {arguments.recipe} {revision.name}")
     else:
-        activate(arguments.recipe, revision.name)
-        print("It is in force; a running agent takes it at its next start.")
+        activate(arguments.recipe, revision.name, note=arguments.note)
+        print(TAKEN_UP)
     write_json(arguments.json, revision.calibration.model_dump(by_alias=True))
     return 0

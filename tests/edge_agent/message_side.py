@@ -36,6 +36,7 @@ class StationSide:
             state=self.state("ready"),
             on_trigger=self.on_trigger,
             on_ack=self.on_ack,
+            on_command=lambda payload: None,
             on_live=self.on_live,
             on_published=self.on_published,
         )

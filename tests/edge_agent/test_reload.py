@@ -1,0 +1,163 @@
+"""Thresholds change under a running agent: between two parts, and only to what would reject a defective one."""
+
+import shutil
+import signal
+import threading
+import time
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from running_station import RunningStation, TestPlc
+
+from edge_agent.revisions import activate, rollback, save_thresholds
+from edge_agent.thresholds import load_thresholds
+
+WITHIN_S = 1.0
+PARTS_UNDER_LOAD = 150
+
+
+@pytest.fixture
+def recipe(fitted_recipe, tmp_path):
+    return shutil.copytree(fitted_recipe, tmp_path / "recipe")
+
+
+def revise(recipe, **changes):
+    """Save a revision like the first one but for some values of its calibration; returns its name."""
+    revision = load_thresholds(recipe, name="r0001")
+    revised = replace(revision, calibration=revision.calibration.model_copy(update=changes))
+    return save_thresholds(recipe, revised, images_csv="", versions={}).name
+
+
+@pytest.fixture
+def running(recipe, tmp_path, mosquitto, good_frames_folder):
+    station = RunningStation(tmp_path, recipe, mosquitto.port, f"folder://{good_frames_folder}?loop=true").start()
+    plc = TestPlc(mosquitto.port, station.topics)
+    try:
+        plc.wait_for_state("ready")
+        yield station, plc
+    finally:
+        plc.stop()
+        station.kill()
+
+
+def wait_for_revision(plc, name):
+    began = time.monotonic()
+    while plc.states[-1]["threshold_rev"] != name:
+        assert time.monotonic() < began + WITHIN_S, plc.states[-1]
+        time.sleep(0.005)
+
+
+def test_sighup_takes_what_is_in_force_within_a_second(running, recipe):
+    station, plc = running
+    first = plc.ask("1")
+    name = revise(recipe, factor=first["limit"] * 1.25)
+    activate(recipe, name)
+    assert plc.ask("2")["threshold_rev"] == "r0001"
+    station.process.send_signal(signal.SIGHUP)
+    wait_for_revision(plc, name)
+    verdict = plc.ask("3")
+    assert (verdict["threshold_rev"], verdict["limit"]) == (name, pytest.approx(first["limit"] * 1.25))
+    rollback(recipe)
+    assert plc.command("reload", "back")["threshold_rev"] == "r0001"
+    assert plc.ask("4")["threshold_rev"] == "r0001"
+
+
+def test_the_reply_says_what_became_of_the_command(running, recipe):
+    _, plc = running
+    name = revise(recipe, note="lens cleaned")
+    activate(recipe, name)
+    reply = plc.command("reload", "17")
+    assert reply == {
+        "schema": 1,
+        "command": "reload",
+        "correlation_id": "17",
+        "ok": True,
+        "problem": None,
+        "threshold_rev": name,
+    }
+    assert "no command 'dance'. Send 'reload'" in plc.command("dance", "18")["problem"]
+
+
+def damage(recipe):
+    name = revise(recipe)
+    activate(recipe, name)
+    np.save(recipe / "thresholds" / name / "scale.npy", np.ones((2, 64, 64), np.float32))
+
+
+def make_foreign(recipe):
+    activate(recipe, revise(recipe, model_sha256="0" * 64))
+
+
+def pass_everything(recipe):
+    activate(recipe, revise(recipe, factor=1e6))
+
+
+def lose(recipe):
+    (recipe / "thresholds" / "current").unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (damage, "scale.npy"),
+        (make_foreign, "was fitted on"),
+        (pass_everything, "was not rejected by revision"),
+        (lose, "no threshold revision in force"),
+    ],
+)
+def test_thresholds_that_cannot_be_trusted_leave_the_old_ones_in_force(running, recipe, spoil, says):
+    station, plc = running
+    limit = plc.ask("1")["limit"]
+    spoil(recipe)
+    reply = plc.command("reload", "x")
+    assert not reply["ok"]
+    assert says in reply["problem"]
+    assert plc.wait_for_state("ready", "reload_refused")["degraded"]
+    verdict = plc.ask("2")
+    assert (verdict["verdict"], verdict["threshold_rev"], verdict["limit"]) == ("PASS", "r0001", limit)
+    activate(recipe, revise(recipe))
+    assert plc.command("reload", "y")["ok"]
+    assert plc.ask("3")["verdict"] == "PASS"
+    assert "reload_refused" not in plc.states[-1]["reasons"]
+    assert station.stop() == 0
+
+
+def test_a_malformed_command_harms_nothing(running):
+    _, plc = running
+    for payload in (b"", b"reload", b"[1]", b'{"command": 5e9999}', b'{"command": ""}', b"\xff" * 100):
+        plc.client.publish(plc.topics.command, payload)
+    assert plc.ask("1")["verdict"] == "PASS"
+    assert plc.command("reload", "z")["ok"]
+
+
+def test_under_load_no_verdict_is_lost_doubled_or_judged_by_half_a_revision(running, recipe):
+    station, plc = running
+    limits = {"r0001": plc.ask("first")["limit"]}
+    limits[revise(recipe, factor=limits["r0001"] * 1.5)] = limits["r0001"] * 1.5
+    over = threading.Event()
+
+    def change_again_and_again():
+        while not over.is_set():
+            for name in (*reversed(limits), *limits):
+                activate(recipe, name)
+                station.process.send_signal(signal.SIGHUP)
+                time.sleep(0.02)
+
+    changing = threading.Thread(target=change_again_and_again)
+    changing.start()
+    try:
+        for number in range(PARTS_UNDER_LOAD):
+            plc.trigger(f"load-{number}")
+            time.sleep(0.01)
+        verdicts = [plc.verdict() for _ in range(PARTS_UNDER_LOAD)]
+    finally:
+        over.set()
+        changing.join()
+    assert Counter(v["meas_id"] for v in verdicts) == Counter(f"load-{n}" for n in range(PARTS_UNDER_LOAD))
+    assert all(v["limit"] == pytest.approx(limits[v["threshold_rev"]]) for v in verdicts)
+    assert {v["threshold_rev"] for v in verdicts} == set(limits)
+    assert Counter(v["verdict"] for v in verdicts)["INVALID"] == 0
+    time.sleep(1.0)
+    assert plc.verdicts.empty()
