@@ -16,6 +16,8 @@ from typing import Literal
 
 from calibrate.conformal import conformal_factor
 from calibrate.recipe_engine import RecipeEngine
+from calibrate.suspects import stand_out
+from calibrate.usual_frames import UsualFrames
 from edge_agent.decision import decide, score, z_map
 from edge_agent.frame_limits import brightness_and_contrast, fit_frame_limits
 from edge_agent.revisions import UNNAMED, save_thresholds
@@ -24,22 +26,32 @@ from engines.command_line import track
 from engines.errors import DatasetError, FrameError, ThresholdsError, UsageError
 from engines.golden import load_golden
 from engines.images import list_images, pixel_sha256, read_image
-from engines.moments import FEWEST, RunningMoments
+from engines.moments import FEWEST
 from engines.recipe import IMAGES_FILE
 from engines.sample_split import Sample, merge_groups, read_groups
 from engines.survey import check_few_unusable
 
-Use = Literal["location", "factor"]
+_SHOWN_SUSPECTS = 10
+Use = Literal["location", "factor", "excluded"]
 
 
 @dataclass(frozen=True)
 class FitWish:
-    """What the technician asked for; `min_area_px` is in camera pixels, None takes a quarter of the box."""
+    """What the technician asked for.
+
+    Attributes:
+        false_reject_rate: Share of new good parts that may be rejected.
+        confident: Ask that the 95 % bound meets it.
+        min_area_px: Smallest defect in camera pixels; None takes a quarter of the box.
+        note: Why.
+        exclude: Names of files that a person has looked at and found to show no good part.
+    """
 
     false_reject_rate: float
-    confident: bool
-    min_area_px: int | None
-    note: str
+    confident: bool = False
+    min_area_px: int | None = None
+    note: str = ""
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,13 +83,13 @@ def fit(
         ThresholdsError: With these thresholds a test piece would pass.
     """
     min_area = _min_area_map_px(engine, wish.min_area_px)
-    frames = _assign_uses(engine, images)
-    moments, shown = RunningMoments(), []
+    frames = _assign_uses(engine, images, wish.exclude)
+    usual, shown = UsualFrames(min_area), []
     for frame in track([f for f in frames if f.use == "location"], label="location and scale"):
         loaded = engine.load(frame.path)
         shown.append(brightness_and_contrast(loaded.pixels))
-        moments.add(engine.maps(loaded.pixels), engine.padding(loaded))
-    location, scale = moments.location_and_scale()
+        usual.add(frame.path.name, engine.maps(loaded.pixels), engine.padding(loaded))
+    location, scale = usual.location_and_scale()
 
     draft = ThresholdRevision(location, scale, _draft(engine, min_area))
     scores: dict[str, float] = {}
@@ -95,7 +107,9 @@ def fit(
         confident=wish.confident,
         frames=len(scores),
     )
-    calibration = _calibration(engine, wish, factor, min_area, promise, fit_frame_limits(shown))
+    calibration = _calibration(engine, wish, factor, min_area, promise, fit_frame_limits(shown)).model_copy(
+        update={"suspects": _suspects(usual, frames, scores), "excluded": sorted(wish.exclude)}
+    )
     revision = ThresholdRevision(draft.location, draft.scale, calibration)
     if must_reject_test_pieces:
         check_test_pieces(engine, revision)
@@ -104,9 +118,25 @@ def fit(
     )
 
 
-def _assign_uses(engine: RecipeEngine, images: Path) -> list[FitFrame]:
+def _suspects(usual: UsualFrames, frames: Sequence[FitFrame], scores: dict[str, float]) -> list[str]:
+    """Return the names of the frames that stand out, the most unusual first; those of the location before the others."""
+    judged = [frame for frame in frames if frame.sha256 in scores]
+    far = stand_out([scores[frame.sha256] for frame in judged])
+    found = [frame for frame, is_far in zip(judged, far, strict=True) if is_far]
+    left_out = sorted(usual.left_out, key=lambda name: -usual.left_out[name])
+    return left_out + [frame.path.name for frame in sorted(found, key=lambda frame: -scores[frame.sha256])]
+
+
+def _assign_uses(engine: RecipeEngine, images: Path, exclude: Sequence[str]) -> list[FitFrame]:
     known = known_uses(engine.folder)
-    samples = _read_samples(images)
+    all_samples = _read_samples(images)
+    missing = set(exclude) - {sample.path.name for sample in all_samples}
+    if missing:
+        raise UsageError(
+            f"--exclude: {images} has no {', '.join(sorted(missing))}.", fix="Give names of files in that folder."
+        )
+    samples = [sample for sample in all_samples if sample.path.name not in exclude]
+    excluded = [sample for sample in all_samples if sample.path.name in exclude]
     seen = [s for s in samples if known.get(s.sha256) in ("trained", "tuning")]
     unseen = [s for s in samples if known.get(s.sha256) not in ("trained", "tuning")]
     if not unseen:
@@ -124,7 +154,8 @@ def _assign_uses(engine: RecipeEngine, images: Path) -> list[FitFrame]:
         )
     trained_groups = {s.group for s in seen}
     frames = [FitFrame(s.path, s.sha256, s.group, "location") for s in seen]
-    return frames + [FitFrame(s.path, s.sha256, s.group, "factor") for s in unseen if s.group not in trained_groups]
+    frames += [FitFrame(s.path, s.sha256, s.group, "factor") for s in unseen if s.group not in trained_groups]
+    return frames + [FitFrame(s.path, s.sha256, s.group, "excluded") for s in excluded]
 
 
 def _read_samples(images: Path) -> list[Sample]:
@@ -191,7 +222,7 @@ def _min_area_map_px(engine: RecipeEngine, min_area_px: int | None) -> int:
 def _draft(engine: RecipeEngine, min_area: int) -> Calibration:
     nothing = Promise(wished_rate=0, expected_rate=0, bound_95=0, groups=0, frames=0, confident=False)
     limits = FrameLimits(mean_low=0, mean_high=255, contrast_low=0)
-    return _calibration(engine, FitWish(0, confident=False, min_area_px=None, note=""), 1.0, min_area, nothing, limits)
+    return _calibration(engine, FitWish(0), 1.0, min_area, nothing, limits)
 
 
 def _calibration(
@@ -254,4 +285,11 @@ def describe(revision: ThresholdRevision) -> Iterator[str]:
         f"(95 % bound {promise.bound_95:.2%}), asked was {promise.wished_rate:.2%}."
     )
     yield f"It rests on {promise.groups} good parts ({promise.frames} frames) that the network never saw."
+    if calibration.excluded:
+        yield f"Given that these show no good part, and were left out: {', '.join(calibration.excluded)}."
+    if calibration.suspects:
+        shown = ", ".join(calibration.suspects[:_SHOWN_SUSPECTS])
+        more = len(calibration.suspects) - _SHOWN_SUSPECTS
+        yield f"Suspects, which stand out among the good frames: {shown}{f' and {more} more' if more > 0 else ''}."
+        yield "Look at them. They still count; if one shows no good part, fit again with --exclude NAME."
     yield f"It belongs to the {calibration.model} model {calibration.model_sha256[:12]}."

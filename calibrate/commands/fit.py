@@ -33,13 +33,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-area-px", type=positive, metavar="N", help="smallest defect that counts, in camera pixels"
     )
+    parser.add_argument(
+        "--exclude",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a file that shows no good part after all; give it again for more. The promise then says so",
+    )
     parser.add_argument("--note", default="", help="why, for the history")
     parser.add_argument("--no-activate", action="store_true", help="write the revision without putting it in force")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the calibration there")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    wish = FitWish(arguments.false_reject_rate, arguments.confident, arguments.min_area_px, arguments.note)
+    wish = FitWish(
+        arguments.false_reject_rate,
+        arguments.confident,
+        arguments.min_area_px,
+        arguments.note,
+        tuple(arguments.exclude),
+    )
     chosen = arguments.engine
     if chosen == "auto":
         chosen = "tensorrt" if has_tensorrt() else "cpu"

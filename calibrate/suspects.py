@@ -1,0 +1,35 @@
+"""Frames that stand out among good ones: perhaps a defective part, perhaps dirt, perhaps only a rare good one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+# In standard deviations of the logarithm of a score. Scores of good parts have a long tail; their logarithms hardly.
+STANDS_OUT = 3.0
+# Fewer scores do not say what is usual.
+FEWEST_SCORES = 10
+_SMALLEST_SCORE = 1e-3
+# The median absolute deviation of normal values, times this, is their standard deviation.
+_MAD_TO_DEVIATION = 1.4826
+
+
+def stand_out(scores: Sequence[float]) -> npt.NDArray[np.bool_]:
+    """Say which scores lie far above the others, by median and median absolute deviation of their logarithms.
+
+    Both hardly change when a few of the frames are defective (Huber, Robust Statistics, 1981).
+
+    Args:
+        scores: Of n good frames; with fewer than 10, none stands out.
+
+    Returns:
+        (n,) bool, newly allocated.
+    """
+    logs = np.log(np.maximum(np.asarray(scores, np.float64), _SMALLEST_SCORE))
+    if len(logs) < FEWEST_SCORES:
+        return np.zeros(len(logs), bool)
+    middle = np.median(logs)
+    deviation = _MAD_TO_DEVIATION * np.median(np.abs(logs - middle))
+    return np.asarray(logs > middle + STANDS_OUT * deviation) if deviation > 0 else np.zeros(len(logs), bool)

@@ -1,0 +1,86 @@
+"""Location and scale of good frames, without those among them that stand out: a defective one must not hide itself."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from calibrate.suspects import stand_out
+from edge_agent.decision import score
+from edge_agent.inspection import Mask
+from engines.moments import FEWEST, RunningMoments
+from engines.runtime import Maps
+
+_BLOCK_BYTES = 64 * 2**20
+_FEWEST_IN_BLOCK = 32
+
+
+@dataclass
+class _Waiting:
+    key: str
+    maps: Maps
+    padding: Mask | None
+
+
+@dataclass
+class UsualFrames:
+    """Takes frames one by one, in memory that does not grow with them.
+
+    A block of frames is judged together, by what it and the frames before it have shown: with the decision's own score,
+    against location and scale that still hold all of them. Those that stand out are left out; the others count.
+
+    Attributes:
+        min_area: Smallest region of a score, in map pixels.
+        left_out: Score of each frame that stands out, by its key.
+    """
+
+    min_area: int
+    left_out: dict[str, float] = field(default_factory=dict)
+    _moments: RunningMoments = field(default_factory=RunningMoments)
+    _block: list[_Waiting] = field(default_factory=list)
+    _scores: list[float] = field(default_factory=list)
+
+    def add(self, key: str, maps: Maps, padding: Mask | None = None) -> None:
+        """Take one frame into account.
+
+        Args:
+            key: What to call it.
+            maps: (K, h, w) float32; copied.
+            padding: (h, w) bool, True where the frame shows nothing of the part; None if it is all part.
+        """
+        self._block.append(_Waiting(key, maps.copy(), padding))
+        if len(self._block) >= max(_FEWEST_IN_BLOCK, _BLOCK_BYTES // maps.nbytes):
+            self._judge_block()
+
+    def location_and_scale(self) -> tuple[Maps, Maps]:
+        """Return both as (K, h, w) float32, newly allocated; see `RunningMoments`.
+
+        Raises:
+            ValueError: Fewer than two frames were added.
+        """
+        self._judge_block()
+        return self._moments.location_and_scale()
+
+    def _judge_block(self) -> None:
+        block, self._block = self._block, []
+        trial = copy.deepcopy(self._moments)
+        for frame in block:
+            trial.add(frame.maps, frame.padding)
+        usual = [True] * len(block)
+        if len(block) >= FEWEST:
+            location, scale = trial.location_and_scale()
+            scores = [self._score(frame, location, scale) for frame in block]
+            usual = [not far for far in stand_out([*self._scores, *scores])[len(self._scores) :]]
+            self._scores += scores
+            self.left_out |= {f.key: s for f, s, kept in zip(block, scores, usual, strict=True) if not kept}
+        for frame, kept in zip(block, usual, strict=True):
+            if kept:
+                self._moments.add(frame.maps, frame.padding)
+
+    def _score(self, frame: _Waiting, location: Maps, scale: Maps) -> float:
+        z = ((frame.maps - location) / scale).sum(axis=0).astype(np.float32)
+        if frame.padding is not None:
+            z[frame.padding] = 0.0
+        return score(z, self.min_area)
