@@ -31,16 +31,7 @@ def conformal_factor(
         PromiseError: There are too few groups; the message says how many more are needed.
     """
     n = len(group_scores)
-    rejected = _most_rejected(n, wished_rate, confident=confident)
-    if rejected is None:
-        needed = groups_needed(wished_rate, confident=confident)
-        least = 1 / (n + 1)
-        raise PromiseError(
-            f"{n} good parts cannot promise a false-reject rate of {wished_rate:g}"
-            f"{' with 95 % confidence' if confident else ''}: with {n} the least expected rate is {least:.4f} "
-            f"(95 % bound {rate_bound(n, 1):.4f}).",
-            fix=f"Add {needed - n} more set-aside good parts ({needed} in all), or wish for a higher rate.",
-        )
+    rejected = check_enough_groups(n, wished_rate=wished_rate, confident=confident)
     factor = sorted(group_scores)[n - rejected]
     promise = Promise(
         wished_rate=wished_rate,
@@ -51,6 +42,24 @@ def conformal_factor(
         confident=confident,
     )
     return factor, promise
+
+
+def check_enough_groups(n: int, *, wished_rate: float, confident: bool) -> int:
+    """Return how many of n groups may lie above the factor.
+
+    Raises:
+        PromiseError: There are too few groups; the message says how many more are needed.
+    """
+    rejected = _most_rejected(n, wished_rate, confident=confident)
+    if rejected is None:
+        needed = groups_needed(wished_rate, confident=confident)
+        raise PromiseError(
+            f"{n} good parts cannot promise a false-reject rate of {wished_rate:g}"
+            f"{' with 95 % confidence' if confident else ''}: with {n} the least expected rate is {1 / (n + 1):.4f} "
+            f"(95 % bound {rate_bound(n, 1):.4f}).",
+            fix=f"Add {needed - n} more set-aside good parts ({needed} in all), or wish for a higher rate.",
+        )
+    return rejected
 
 
 def groups_needed(wished_rate: float, *, confident: bool) -> int:

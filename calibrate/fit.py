@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import getpass
 import io
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
-from calibrate.conformal import conformal_factor
+import numpy as np
+
+from calibrate.conformal import check_enough_groups, conformal_factor
+from calibrate.figures import percent
+from calibrate.good_frames import FitFrame, GroupBy, assign_uses
+from calibrate.ignored import read_ignored
 from calibrate.recipe_engine import RecipeEngine
 from calibrate.suspects import stand_out
 from calibrate.usual_frames import UsualFrames
@@ -23,16 +26,10 @@ from edge_agent.frame_limits import brightness_and_contrast, fit_frame_limits
 from edge_agent.revisions import UNNAMED, save_thresholds
 from edge_agent.thresholds import Calibration, FrameLimits, Promise, ThresholdRevision
 from engines.command_line import track
-from engines.errors import DatasetError, FrameError, ThresholdsError, UsageError
+from engines.errors import DatasetError, ThresholdsError, UsageError
 from engines.golden import load_golden
-from engines.images import list_images, pixel_sha256, read_image
-from engines.moments import FEWEST
-from engines.recipe import IMAGES_FILE
-from engines.sample_split import Sample, merge_groups, read_groups
-from engines.survey import check_few_unusable
 
 _SHOWN_SUSPECTS = 10
-Use = Literal["location", "factor", "excluded"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,8 @@ class FitWish:
         min_area_px: Smallest defect in camera pixels; None takes a quarter of the box.
         note: Why.
         exclude: Names of files that a person has looked at and found to show no good part.
+        group_by: What one group is; see `assign_uses`.
+        ignore: Picture of what is never inspected, white on black, of a camera frame's size.
     """
 
     false_reject_rate: float
@@ -52,16 +51,8 @@ class FitWish:
     min_area_px: int | None = None
     note: str = ""
     exclude: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class FitFrame:
-    """One good frame and what it is used for."""
-
-    path: Path
-    sha256: str
-    group: str
-    use: Use
+    group_by: GroupBy | None = None
+    ignore: Path | None = None
 
 
 def fit(
@@ -83,13 +74,20 @@ def fit(
         ThresholdsError: With these thresholds a test piece would pass.
     """
     min_area = _min_area_map_px(engine, wish.min_area_px)
-    frames = _assign_uses(engine, images, wish.exclude)
+    ignored = read_ignored(wish.ignore, engine.recipe)
+    frames = assign_uses(engine.folder, images, exclude=wish.exclude, group_by=wish.group_by)
+    check_enough_groups(
+        len({frame.group for frame in frames if frame.use == "factor"}),
+        wished_rate=wish.false_reject_rate,
+        confident=wish.confident,
+    )
     usual, shown = UsualFrames(min_area), []
     for frame in track([f for f in frames if f.use == "location"], label="location and scale"):
         loaded = engine.load(frame.path)
         shown.append(brightness_and_contrast(loaded.pixels))
         usual.add(frame.path.name, engine.maps(loaded.pixels), engine.padding(loaded))
     location, scale = usual.location_and_scale()
+    scale[:, ignored] = np.inf
 
     draft = ThresholdRevision(location, scale, _draft(engine, min_area))
     scores: dict[str, float] = {}
@@ -108,7 +106,11 @@ def fit(
         frames=len(scores),
     )
     calibration = _calibration(engine, wish, factor, min_area, promise, fit_frame_limits(shown)).model_copy(
-        update={"suspects": _suspects(usual, frames, scores), "excluded": sorted(wish.exclude)}
+        update={
+            "suspects": _suspects(usual, frames, scores),
+            "excluded": sorted(wish.exclude),
+            "ignored_share": round(float(ignored.mean()), 6),
+        }
     )
     revision = ThresholdRevision(draft.location, draft.scale, calibration)
     if must_reject_test_pieces:
@@ -125,83 +127,6 @@ def _suspects(usual: UsualFrames, frames: Sequence[FitFrame], scores: dict[str, 
     found = [frame for frame, is_far in zip(judged, far, strict=True) if is_far]
     left_out = sorted(usual.left_out, key=lambda name: -usual.left_out[name])
     return left_out + [frame.path.name for frame in sorted(found, key=lambda frame: -scores[frame.sha256])]
-
-
-def _assign_uses(engine: RecipeEngine, images: Path, exclude: Sequence[str]) -> list[FitFrame]:
-    known = known_uses(engine.folder)
-    all_samples = _read_samples(images)
-    missing = set(exclude) - {sample.path.name for sample in all_samples}
-    if missing:
-        raise UsageError(
-            f"--exclude: {images} has no {', '.join(sorted(missing))}.", fix="Give names of files in that folder."
-        )
-    samples = [sample for sample in all_samples if sample.path.name not in exclude]
-    excluded = [sample for sample in all_samples if sample.path.name in exclude]
-    seen = [s for s in samples if known.get(s.sha256) in ("trained", "tuning")]
-    unseen = [s for s in samples if known.get(s.sha256) not in ("trained", "tuning")]
-    if not unseen:
-        raise DatasetError(
-            f"every image of {images} trained the network: on them it is too good, and any promise would be false.",
-            fix="Give the whole folder that `edge-engines train` got (it set some aside), or newly recorded good parts.",
-        )
-    if not seen:
-        seen, unseen = _halves(unseen, images)
-    if len(seen) < FEWEST:
-        raise DatasetError(
-            f"{images} holds only {len(seen)} of the frames that trained the network; location and scale need at least "
-            f"{FEWEST}.",
-            fix="Give the whole folder that `edge-engines train` got, or only newly recorded good parts.",
-        )
-    trained_groups = {s.group for s in seen}
-    frames = [FitFrame(s.path, s.sha256, s.group, "location") for s in seen]
-    frames += [FitFrame(s.path, s.sha256, s.group, "factor") for s in unseen if s.group not in trained_groups]
-    return frames + [FitFrame(s.path, s.sha256, s.group, "excluded") for s in excluded]
-
-
-def _read_samples(images: Path) -> list[Sample]:
-    """Read every picture once; groups that share one are one group, named after the first of them.
-
-    Files that cannot be read are named and skipped, as in training; more than 1 % of them are refused.
-    """
-    paths = list_images(images)
-    groups = read_groups(images, [path.name for path in paths])
-    samples: list[Sample] = []
-    faults: list[str] = []
-    for path in track(paths, label="reading"):
-        try:
-            digest = pixel_sha256(read_image(path))
-        except FrameError as problem:
-            faults.append(problem.problem)
-            continue
-        samples.append(Sample(path, digest, groups.get(path.name, digest)))
-    check_few_unusable(images, faults, len(paths))
-    for fault in faults:
-        print(f"skipped: {fault}", file=sys.stderr)
-    merged = {digest: members for members in merge_groups(samples) for digest in members}
-    names: dict[int, str] = {}
-    different: dict[str, Sample] = {}
-    for sample in samples:
-        name = names.setdefault(id(merged[sample.sha256]), sample.group)
-        different.setdefault(sample.sha256, replace(sample, group=name))
-    return list(different.values())
-
-
-def _halves(samples: Sequence[Sample], images: Path) -> tuple[list[Sample], list[Sample]]:
-    """Divide new frames: the first half of the groups, in order, gives location and scale."""
-    order = list(dict.fromkeys(s.group for s in samples))
-    if len(order) < 4:
-        raise DatasetError(
-            f"{images} holds {len(order)} good parts that the recipe does not know.",
-            fix="Record more good parts: half of them give location and scale, the other half the factor.",
-        )
-    first = set(order[: len(order) // 2])
-    return [s for s in samples if s.group in first], [s for s in samples if s.group not in first]
-
-
-def known_uses(recipe_folder: Path) -> dict[str, str]:
-    """Return what training did with each image: use by pixel hash, from the recipe's `images.csv`."""
-    with (recipe_folder / IMAGES_FILE).open(newline="", encoding="utf-8") as file:
-        return {row["sha256"]: row["use"] for row in csv.DictReader(file)}
 
 
 def _min_area_map_px(engine: RecipeEngine, min_area_px: int | None) -> int:
@@ -292,4 +217,6 @@ def describe(revision: ThresholdRevision) -> Iterator[str]:
         more = len(calibration.suspects) - _SHOWN_SUSPECTS
         yield f"Suspects, which stand out among the good frames: {shown}{f' and {more} more' if more > 0 else ''}."
         yield "Look at them. They still count; if one shows no good part, fit again with --exclude NAME."
+    if calibration.ignored_share:
+        yield f"Never inspected: {percent(calibration.ignored_share)} of the region, as --ignore says."
     yield f"It belongs to the {calibration.model} model {calibration.model_sha256[:12]}."

@@ -53,6 +53,7 @@ class Calibration(StrictModel):
     min_area_map_px: Annotated[int, Field(ge=1)]
     frame_limits: FrameLimits
     promise: Promise
+    ignored_share: float = 0.0
     # File names: what stood out among the good frames, and what a person took out of them.
     suspects: list[str] = Field(default_factory=list)
     excluded: list[str] = Field(default_factory=list)

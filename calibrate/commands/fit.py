@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import closing
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import get_args
 
 from calibrate.commands.activate import TAKEN_UP
 from calibrate.fit import FitWish, describe, fit
+from calibrate.good_frames import GroupBy
 from calibrate.recipe_engine import RecipeEngine, has_tensorrt
+from edge_agent.camera.recording import Recording, record
 from edge_agent.revisions import activate
-from engines.command_line import positive, rate, write_json
+from engines.command_line import positive, rate, track, write_json
+from engines.errors import UsageError
 
 HELP = "fit thresholds on good parts and put them in force"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", type=Path, help="recipe folder")
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="recipe folder")
     parser.add_argument(
-        "--images", type=Path, required=True, metavar="DIR", help="good frames, the set-aside among them"
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="good frames, the set-aside among them; with --camera, where its frames are kept",
     )
+    parser.add_argument("--camera", metavar="URI", help="take --frames good frames from a camera first")
+    parser.add_argument("--frames", type=positive, metavar="N", help="how many")
     parser.add_argument(
         "--false-reject-rate", type=rate, required=True, metavar="RATE", help="share of good parts that may be rejected"
     )
@@ -40,24 +52,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="a file that shows no good part after all; give it again for more. The promise then says so",
     )
+    parser.add_argument(
+        "--group-by",
+        choices=get_args(GroupBy),
+        help="what counts as one: a part, as groups.csv says, a block of 20 frames, or none: each frame. Where not "
+        "given: what groups.csv says, else each frame; of a camera, blocks",
+    )
+    parser.add_argument(
+        "--ignore", type=Path, metavar="PICTURE", help="what is never inspected, white on black, as large as a frame"
+    )
     parser.add_argument("--note", default="", help="why, for the history")
     parser.add_argument("--no-activate", action="store_true", help="write the revision without putting it in force")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the calibration there")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    wish = FitWish(
-        arguments.false_reject_rate,
-        arguments.confident,
-        arguments.min_area_px,
-        arguments.note,
-        tuple(arguments.exclude),
-    )
     chosen = arguments.engine
     if chosen == "auto":
         chosen = "tensorrt" if has_tensorrt() else "cpu"
-    with closing(RecipeEngine(arguments.recipe, model=chosen, runtime=chosen)) as engine:
-        revision = fit(engine, arguments.images, wish)
+    with (
+        _good_frames(arguments) as images,
+        closing(RecipeEngine(arguments.recipe, model=chosen, runtime=chosen)) as engine,
+    ):
+        revision = fit(engine, images, _wish(arguments))
     for line in describe(revision):
         print(line)
     if arguments.no_activate:
@@ -67,3 +84,38 @@ def run(arguments: argparse.Namespace) -> int:
         print(TAKEN_UP)
     write_json(arguments.json, revision.calibration.model_dump(by_alias=True))
     return 0
+
+
+def _wish(arguments: argparse.Namespace) -> FitWish:
+    return FitWish(
+        arguments.false_reject_rate,
+        confident=arguments.confident,
+        min_area_px=arguments.min_area_px,
+        note=arguments.note,
+        exclude=tuple(arguments.exclude),
+        group_by=arguments.group_by or ("block" if arguments.camera else None),
+        ignore=arguments.ignore,
+    )
+
+
+@contextmanager
+def _good_frames(arguments: argparse.Namespace) -> Iterator[Path]:
+    """Lend the folder of the good frames, after taking them from the camera if there is one."""
+    if arguments.camera is None:
+        if arguments.images is None or arguments.frames is not None:
+            raise UsageError(
+                "where are the good frames?", fix="Give either --images DIR, or --camera URI and --frames N."
+            )
+        yield arguments.images
+        return
+    if arguments.frames is None:
+        raise UsageError("--camera needs --frames N.", fix="Say how many good frames it shall take.")
+    with TemporaryDirectory(prefix="good-") as temporary:
+        folder = arguments.images or Path(temporary)
+        recording = Recording(folder)
+        recording.check_unused()
+        with closing(record(arguments.camera, recording, frames=arguments.frames, left_out=[])) as saved:
+            taken = sum(1 for _ in track(saved, label="taking good frames", total=arguments.frames))
+        if taken < arguments.frames:
+            print(f"The camera delivered {taken} of {arguments.frames} frames.", file=sys.stderr)
+        yield folder

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import numpy.typing as npt
 
 from edge_agent.camera.client import CameraProcess
 from edge_agent.camera.messages import BadFrame, CameraLost, CameraOpened, FrameCaptured, FramesEnded
+from edge_agent.camera.probe import probe_camera
+from edge_agent.camera.uri import describe_uri
 from edge_agent.ring import FrameRing
-from edge_agent.synthetic import Truth
+from edge_agent.synthetic import SyntheticPart, Truth
 from engines.errors import DatasetError
 from engines.images import Frame
 
@@ -61,6 +65,47 @@ class Recording:
             mask = truth.mask.astype(np.uint8) * np.uint8(255)
             _write_png(self.folder / "ground_truth" / truth.label / f"{name}_mask.png", mask)
         return truth.label
+
+
+def record(
+    uri: str, recording: Recording, *, frames: int | None, left_out: list[str], part: SyntheticPart | None = None
+) -> Generator[str, None, None]:
+    """Write a camera's frames, and yield the label of each once it is on the disk.
+
+    Args:
+        uri: The camera.
+        recording: Where they go.
+        frames: Stop after so many; None takes all that there are.
+        left_out: Gets the message of every frame that could not be used.
+        part: What the camera shows, where it is made by a program: the labels are its.
+
+    Raises:
+        AgentError: The camera cannot be opened, has no frame, or is lost; the frames before are whole.
+    """
+    shape = probe_camera(uri).frame_shape
+    if shape is None:
+        raise DatasetError(
+            f"Camera {describe_uri(uri)} has no readable frame.", fix="Look at its files with another program."
+        )
+    ring = FrameRing.create(shape, _SLOTS)
+    camera = CameraProcess(uri, ring)
+    try:
+        camera.start()
+        whole = islice(_whole_frames(camera, ring, left_out), frames)
+        for number, (event, frame) in enumerate(whole):
+            yield recording.save(number, frame, part.truth(int(event.source)) if part else None)
+    finally:
+        camera.close()
+        ring.close()
+
+
+def _whole_frames(camera: CameraProcess, ring: FrameRing, left_out: list[str]) -> Iterator[tuple[FrameCaptured, Frame]]:
+    for event, frame in camera_frames(camera, ring):
+        if isinstance(event, BadFrame):
+            left_out.append(event.message)
+            print(f"Left out: {event.message}", file=sys.stderr)
+        else:
+            yield event, frame
 
 
 def camera_frames(camera: CameraProcess, ring: FrameRing) -> Iterator[tuple[FrameCaptured | BadFrame, Frame]]:

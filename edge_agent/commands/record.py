@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
+from contextlib import closing
 from pathlib import Path
 
-from edge_agent.camera.client import CameraProcess
-from edge_agent.camera.messages import BadFrame, FrameCaptured
-from edge_agent.camera.probe import probe_camera
-from edge_agent.camera.recording import Recording, camera_frames
+from edge_agent.camera.recording import Recording, record
 from edge_agent.camera.source import check_camera_uri
 from edge_agent.camera.uri import describe_uri, parse_uri
-from edge_agent.ring import FrameRing
 from edge_agent.synthetic import SyntheticPart
 from engines.command_line import track, write_json
-from engines.errors import DatasetError, NoInputError, UsageError
-from engines.images import Frame
+from engines.errors import NoInputError, UsageError
 
 HELP = "record frames of a camera as PNG files"
-_SLOTS = 3
 EXIT_INTERRUPTED = 130
 
 
@@ -39,38 +31,17 @@ def run(arguments: argparse.Namespace) -> int:
     part = _truth_of(arguments.camera) if arguments.labelled else None
     recording = Recording(arguments.folder)
     recording.check_unused()
-    shape = probe_camera(arguments.camera).frame_shape
-    if shape is None:
-        raise DatasetError(
-            f"Camera {describe_uri(arguments.camera)} has no readable frame.",
-            fix="Look at its files with another program.",
-        )
-    ring = FrameRing.create(shape, _SLOTS)
-    camera = CameraProcess(arguments.camera, ring)
     labels: list[str] = []
     bad: list[str] = []
     stopped = False
-    try:
-        camera.start()
-        frames = islice(_whole_frames(camera, ring, bad), arguments.frames)
-        for event, frame in track(frames, label="recording", total=arguments.frames):
-            labels.append(recording.save(len(labels), frame, part.truth(int(event.source)) if part else None))
-    except KeyboardInterrupt:
-        stopped = True
-    finally:
-        camera.close()
-        ring.close()
+    with closing(record(arguments.camera, recording, frames=arguments.frames, left_out=bad, part=part)) as saved:
+        try:
+            for label in track(saved, label="recording", total=arguments.frames):
+                labels.append(label)  # noqa: PERF402 - what was saved counts, also after Ctrl-C
+        except KeyboardInterrupt:
+            stopped = True
     _report(arguments, labels, bad)
     return EXIT_INTERRUPTED if stopped and arguments.frames else 0
-
-
-def _whole_frames(camera: CameraProcess, ring: FrameRing, bad: list[str]) -> Iterator[tuple[FrameCaptured, Frame]]:
-    for event, frame in camera_frames(camera, ring):
-        if isinstance(event, BadFrame):
-            bad.append(event.message)
-            print(f"Left out: {event.message}", file=sys.stderr)
-        else:
-            yield event, frame
 
 
 def _report(arguments: argparse.Namespace, labels: list[str], bad: list[str]) -> None:

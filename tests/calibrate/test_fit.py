@@ -7,7 +7,7 @@ import pytest
 from parts import draw_part
 
 from calibrate.cli import main
-from calibrate.fit import known_uses
+from calibrate.good_frames import known_uses
 from edge_agent.revisions import revision_names, save_thresholds
 from edge_agent.thresholds import ThresholdRevision, load_thresholds
 from engines.errors import ThresholdsError
