@@ -14,7 +14,7 @@ from calibrate.dataset import LabelledFrame
 from calibrate.evaluation import Judged, evaluate, revision_in_force
 from calibrate.fit import FitWish, check_test_pieces, fit
 from calibrate.recipe_engine import RecipeEngine
-from edge_agent.thresholds import activate
+from edge_agent.revisions import activate
 from engines.command_line import track
 from engines.errors import ThresholdsError
 from engines.golden import map_difference

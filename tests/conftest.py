@@ -32,6 +32,7 @@ collect_ignore = (
             "training",
         )
     ]
+    + ["fakes/test_torch2trt.py"]
 )
 
 

@@ -11,7 +11,7 @@ LIBRARIES = {"cuda-python": {"cuda_python": "12.9.10", "pycuda": False}, "pycuda
 
 
 @contextmanager
-def simulated_device(folder, monkeypatch, *, tensorrt="10.3.0", binding="cuda-python", settings=None):
+def simulated_device(folder, monkeypatch, *, tensorrt="10.3.0", binding="cuda-python", settings=None, torch2trt=False):
     """Install a machine whose plans are kept in a folder.
 
     Yields:
@@ -21,7 +21,7 @@ def simulated_device(folder, monkeypatch, *, tensorrt="10.3.0", binding="cuda-py
     monkeypatch.setenv("STATE_DIRECTORY", str(folder / "state"))
     forget()
     try:
-        with installed_fakes(settings, tensorrt=tensorrt, **LIBRARIES[binding]) as machine:
+        with installed_fakes(settings, tensorrt=tensorrt, torch2trt=torch2trt, **LIBRARIES[binding]) as machine:
             yield machine
             machine.assert_nothing_left()
     finally:

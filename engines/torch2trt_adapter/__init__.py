@@ -61,7 +61,7 @@ class Torch2trtBuilder:
             convert_core(torch2trt, library.trt, draft.network, config, plain, steps)
             minmax = library.trt.CalibrationAlgoType.MINMAX_CALIBRATION
             # Kept in a variable: the library does not keep it alive.
-            calibrator = torch2trt.DatasetCalibrator(dataset, algorithm=minmax)
+            calibrator = torch2trt.DatasetCalibrator(dataset, algorithm=minmax, flattener=_Inputs())
             config.int8_calibrator = calibrator
             built = finish(library, draft, config, "weak", timing_cache, progress)
         if isinstance(built, str):
@@ -89,6 +89,13 @@ class Torch2trtBuilder:
             self._memory.release(mark)
 
 
+class _Inputs:
+    """Takes the inputs as they are: torch2trt's own flattener overlooks tensors of bytes."""
+
+    def flatten(self, inputs: list[Any]) -> list[Any]:
+        return inputs
+
+
 def _import_torch2trt(library: Library) -> Any:
     if not library.has_weak_typing:
         raise EngineError(
@@ -96,7 +103,8 @@ def _import_torch2trt(library: Library) -> Any:
         )
     try:
         import torch2trt
-    except ImportError as problem:
+    # With a TensorRT that it does not know, a name is missing.
+    except (ImportError, AttributeError) as problem:
         raise EngineError(
             f"torch2trt cannot be imported: {problem}.", fix=f"Install it as docs/jetson.md says. {_INSTEAD}"
         ) from problem

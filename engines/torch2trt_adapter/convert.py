@@ -51,6 +51,12 @@ def convert_core(
     """
     parsed = [network.get_layer(index) for index in range(network.num_layers)]
     core = _Core(trt, network, model)
+    replaced = {node.name for node in core.nodes}
+    kept = [layer for layer in parsed if layer.name not in replaced]
+    for layer in parsed:
+        if layer.name in replaced:
+            # Two layers cannot have the same name.
+            layer.name = f"replaced {layer.name}"
     told = {
         "module": core,
         "int8_mode": True,
@@ -61,30 +67,41 @@ def convert_core(
     }
     with torch2trt.ConversionContext(network, torch2trt_kwargs=told, builder_config=config), torch.no_grad():
         core()
-    replaced = {node.name for node in core.nodes}
-    for layer in parsed:
-        if layer.name in replaced:
-            layer.name = f"replaced {layer.name}"
-            continue
+    for layer in kept:
         for index in range(layer.num_inputs):
             tensor = layer.get_input(index)
             if tensor is not None and tensor.name in core.made:
                 layer.set_input(index, core.made[tensor.name])
         _keep_float(trt, layer)
-    last = {node.name for node in last_convolutions(model)}
-    for name, layer in core.convolutions.items():
-        if name in last:
-            _keep_float(trt, layer)
-        else:
-            layer.precision = trt.DataType.INT8
+    _set_precisions(trt, core, model, steps)
     for name, step in steps.items():
         tensor = core.tensor(name)
         # TensorRT takes these before what its calibrator measures.
         tensor.set_dynamic_range(-step * _LARGEST_CODE, step * _LARGEST_CODE)
 
 
+def _set_precisions(trt: Any, core: _Core, model: onnx.ModelProto, steps: dict[str, float]) -> None:
+    """Have the core round where the recipe does, and nowhere else.
+
+    A convolution and its bound become one layer, and nothing between them is stored. Sums are made in float32, as they
+    are where a sum becomes part of the convolution before it.
+    """
+    last = {node.name for node in last_convolutions(model)}
+    operator = {node.output[0]: node.op_type for node in core.nodes}
+    bounded = {node.input[0] for node in core.nodes if node.op_type == "Clip"}
+    for node in core.nodes:
+        layer, output = core.layers[node.name], node.output[0]
+        if node.name in last or "Add" in (node.op_type, operator.get(node.input[0])):
+            _keep_float(trt, layer)
+            continue
+        if node.op_type == "Conv":
+            layer.precision = trt.DataType.INT8
+        if output not in steps and output not in bounded:
+            layer.set_output_type(0, trt.DataType.FLOAT)
+
+
 class _Core(nn.Module):
-    """The nodes that are converted; `made` has the new tensors by the old names, `convolutions` the layers by node."""
+    """The nodes that are converted; `made` has the new tensors by the old names, `layers` the last new layer by node."""
 
     def __init__(self, trt: Any, network: Any, model: onnx.ModelProto) -> None:
         super().__init__()
@@ -97,7 +114,7 @@ class _Core(nn.Module):
         self._values: dict[str, Tensor] = {}
         self.nodes = [n for n in model.graph.node if n.name.startswith(_CORE) and n.op_type in _CONVERTED]
         self.made: dict[str, Any] = {}
-        self.convolutions: dict[str, Any] = {}
+        self.layers: dict[str, Any] = {}
 
     def forward(self) -> None:
         """Run every node on zeros, in order."""
@@ -105,13 +122,13 @@ class _Core(nn.Module):
             first = self._network.num_layers
             value = self._run(node)
             self._values[node.output[0]] = value
-            self.made[node.output[0]] = getattr(value, _ATTACHED)
+            made = self.made[node.output[0]] = getattr(value, _ATTACHED)
             for index in range(first, self._network.num_layers):
                 layer = self._network.get_layer(index)
-                if layer.type == self._trt.LayerType.CONVOLUTION:
-                    # By these names the inspector's list is read.
+                if layer.num_outputs and layer.get_output(0).name == made.name:
+                    # By this name the inspector's list is read.
                     layer.name, layer.metadata = node.name, f"[ONNX Layer: {node.name}]"
-                    self.convolutions[node.name] = layer
+                    self.layers[node.name] = layer
 
     def tensor(self, name: str) -> Any:
         """Return the network's tensor that a tensor of the model has become."""

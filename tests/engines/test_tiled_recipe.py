@@ -16,9 +16,9 @@ from calibrate.recipe_engine import RecipeEngine
 from edge_agent.camera.messages import FrameCaptured
 from edge_agent.live_recipe import open_live_recipe
 from edge_agent.pipeline import Pipeline
+from edge_agent.revisions import activate
 from edge_agent.ring import FrameRing
 from edge_agent.station import EnginePart
-from edge_agent.revisions import activate
 from engines.cli import main
 from engines.corruptions import Corruptor
 from engines.debug_graph import Reconstructor

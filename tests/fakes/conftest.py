@@ -1,11 +1,15 @@
 """What the tests of the fakes share: a machine with a current context."""
 
+import importlib.util
 import mmap
 
 import numpy as np
 import pytest
 
 from fakes.install import installed_fakes
+
+# The rest of the fakes needs no torch.
+collect_ignore = [] if importlib.util.find_spec("torch") else ["test_torch2trt.py"]
 
 
 class Driver:
@@ -66,3 +70,18 @@ def cuda(machine):
     context.push()
     module.primary = context
     return module
+
+
+@pytest.fixture
+def draft():
+    """A weakly typed network of TensorRT 10.3, to be built in INT8 with a calibrator."""
+    from fakes.weak_network import Draft
+
+    with installed_fakes(tensorrt="10.3.0") as installed:
+        import tensorrt
+
+        tensorrt.machine = installed
+        made = Draft(tensorrt)
+        made.flag("INT8")
+        made.config.int8_calibrator = made.calibrator()
+        yield made

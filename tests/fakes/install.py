@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -12,10 +12,12 @@ from types import ModuleType
 from fakes.cuda_device import DeviceSettings
 from fakes.cuda_machine import CudaMachine
 from fakes.cuda_python import make_driver
+from fakes.libcuda import opened_by_ctypes
 from fakes.pycuda_driver import make_pycuda
 from fakes.tensorrt_module import make_tensorrt
+from fakes.torch2trt_module import Torch2TrtFinder
 
-VENDORS = ("tensorrt", "cuda", "pycuda")
+VENDORS = ("tensorrt", "torch2trt", "cuda", "pycuda")
 
 
 class Forbidden(MetaPathFinder, Loader):
@@ -40,6 +42,7 @@ def installed_fakes(
     tensorrt: str | None = "10.3.0",
     cuda_python: str | None = "12.9.10",
     pycuda: bool = True,
+    torch2trt: bool = False,
 ) -> Iterator[CudaMachine]:
     """Install the fakes of one machine; a library given as None or False cannot be imported.
 
@@ -48,6 +51,7 @@ def installed_fakes(
         tensorrt: A version of `tensorrt_versions.VERSIONS`.
         cuda_python: `12.2` has only `cuda.cuda`, other 12.x have that and `cuda.bindings.driver`, 13.x the latter.
         pycuda: Whether PyCUDA is there.
+        torch2trt: Whether torch2trt is there, and torch can put tensors on the device; needs torch.
 
     Yields:
         The machine: order failures on it, and call `assert_nothing_left` at the end.
@@ -57,11 +61,14 @@ def installed_fakes(
     finder = Forbidden(machine)
     _remove()
     sys.modules.update(_modules(machine, tensorrt, cuda_python, pycuda=pycuda))
-    sys.meta_path.insert(0, finder)
+    finders = [*([Torch2TrtFinder(machine)] if torch2trt else []), finder]
+    sys.meta_path[:0] = finders
     try:
-        yield machine
+        with opened_by_ctypes(machine), _cuda_tensors(machine) if torch2trt else nullcontext():
+            yield machine
     finally:
-        sys.meta_path.remove(finder)
+        for added in finders:
+            sys.meta_path.remove(added)
         _remove()
         sys.modules.update(before)
 
@@ -88,6 +95,12 @@ def _modules(
         if parent:
             setattr(modules[parent], child, module)
     return modules
+
+
+def _cuda_tensors(machine: CudaMachine) -> AbstractContextManager[None]:
+    from fakes.torch_cuda import cuda_tensors
+
+    return cuda_tensors(machine)
 
 
 def _package(name: str) -> ModuleType:

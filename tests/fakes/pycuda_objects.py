@@ -165,29 +165,13 @@ def _allocations(contexts: PycudaContexts) -> dict[str, object]:
 
 
 def _host_arrays(contexts: PycudaContexts) -> dict[str, object]:
-    pointer, machine = _host_pointer(contexts), contexts.machine
-    registered = _guard(contexts, type("RegisteredHostMemory", (pointer,), {"unregister": Owned._free}))
-    aligned = _guard(contexts, type("AlignedHostAllocation", (pointer,), {}))
-
-    def aligned_empty(shape: object, dtype: object, order: str = "C", alignment: int = 4096) -> np.ndarray:
-        nbytes = _nbytes(shape, dtype)
-        room = np.empty(nbytes + alignment, np.uint8)
-        owner = aligned(room.ctypes.data + -room.ctypes.data % alignment, None)
-        owner._room = room
-        return _array(owner, shape, dtype, order)
+    machine = contexts.machine
 
     def register_host_memory(ary: np.ndarray, flags: int = 0) -> np.ndarray:
-        if not isinstance(ary, np.ndarray) or not ary.flags.c_contiguous:
-            detail = "ary argument is not a contiguous numpy array"
-            raise machine.refuse(CUresult.CUDA_ERROR_INVALID_VALUE, "pycuda-contiguous", detail)
-        contexts.required()
-        address = ary.ctypes.data
-        machine.register_host(address, ary.nbytes, int(flags))
-        owner = registered(address, lambda: machine.unregister_host(address))
-        owner._ary = ary
-        return _array(owner, ary.shape, ary.dtype, "C", readonly=not ary.flags.writeable)
+        machine.refused.append("pycuda-register")
+        raise SystemError("error return without exception set")
 
-    return _named(contexts, (aligned_empty, register_host_memory), (registered, aligned))
+    return _named(contexts, (register_host_memory,), ())
 
 
 def _named(contexts: PycudaContexts, functions: tuple, classes: tuple) -> dict[str, object]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 DRIVER = "CUDA Driver API: "
 TEGRA = "CUDA for Tegra: "
 CORE = "TensorRT Python API, Core: "
+HEADER = "TensorRT 10 NvInfer.h, ILayer::"
+BINDINGS = "NVIDIA/TensorRT python/src/"
 GUIDE = "TensorRT developer guide: "
 MIGRATION = "TensorRT migration guide 10.x to 11.x: "
 PYCUDA = "PyCUDA 2026.1: "
@@ -49,7 +51,7 @@ RULES = {
     "graph-owner": GUIDE + "CUDA graphs: the execution context must live as long as the graph",
     "leak": DRIVER + "each retain, alloc, register and create has its counterpart",
     "pycuda-autoinit": "the project's design: the primary context, never pycuda.autoinit",
-    "pycuda-contiguous": PYCUDA + "register_host_memory: `ary argument is not contiguous`",
+    "pycuda-register": "inducer/pycuda#459: register_host_memory crashes, or raises SystemError, since 2024.1",
     "pycuda-free-twice": PYCUDA + "device_allocation::free raises CUDA_ERROR_INVALID_HANDLE the second time",
     "pycuda-thread": PYCUDA + "scoped_context_activation: objects die in the thread of their context",
     "trt-absent-name": MIGRATION + "removed APIs; and the bindings of each version",
@@ -62,6 +64,31 @@ RULES = {
     "trt-strong-flags": CORE + "BuilderFlag: precision flags are not allowed in strongly typed networks",
     "trt-strong-layer": CORE + "STRONGLY_TYPED: setting layer precision and layer output types is not allowed",
     "trt-int8-flag": "TensorRT 10 `network.cpp::validate`: int8 is not configured in the builder",
+    "trt-strong-calibrator": STRICT + "a strongly typed network would be built and its calibrator never called",
+    "trt-one-constraint": HEADER + "setPrecision: set exactly one of OBEY_ and PREFER_PRECISION_CONSTRAINTS",
+    "trt-obey": CORE
+    + "BuilderFlag.OBEY_PRECISION_CONSTRAINTS: the build fails otherwise; PREFER_ falls back, warned of",
+    "trt-precision-type": "NVIDIA/TensorRT issues 2076, 3177: `cannot use precision Float with weights of type Int32`",
+    "trt-shape-output-type": HEADER + "setOutputType: for shape operations ignored except for issuing an error message",
+    "trt-input-index": HEADER + "setInput: the index must be less than getNbInputs(), except for a few types of layers",
+    "trt-foreign-tensor": STRICT + "a tensor of another network: the library keeps a pointer that dies with that",
+    "trt-cycle": STRICT + "a layer that reads what it makes",
+    "trt-rename": "TensorRT for RTX 1.7 said it: `Failed attempt to rename a layer .. as the new name is already in use`",
+    "trt-names": "pytorch/TensorRT#1377, NVIDIA/TensorRT#447: `Repeated layer name`, `Repeated tensor name`",
+    "trt-elementwise": CORE + "IElementWiseLayer: as many dimensions, each the same or 1; both of one type",
+    "trt-invalid-layer": "nvinfer1::INetworkDefinition: a tensor of an invalid layer has -1 dimensions, no engine is built",
+    "trt-weights-count": "nvinfer1::Weights: count; `kernel weights has count X but Y was expected`",
+    "trt-weights-contiguous": BINDINGS
+    + "lambdas of Weights: `Could not convert non-contiguous NumPy array to Weights`",
+    "trt-no-scales": GUIDE + "error messages: `Calibration failure occurred with no scaling factors detected`",
+    "trt-missing-scale": GUIDE + "error messages: `Missing scale and zero-point for tensor`; the layer is not INT8",
+    "trt-explicit-calibrator": GUIDE
+    + "explicit quantization: `Calibrator won't be used in explicit quantization mode`",
+    "trt-calibration-device": CORE + "IInt8Calibrator.get_batch: a list of device memory pointers",
+    "trt-calibration-count": BINDINGS
+    + "infer/pyInt8.cpp: getBatch copies as many pointers as there are inputs, unchecked",
+    "trt-calibration-batch": CORE + "IInt8Calibrator.get_batch: the batch size must match that of get_batch_size",
+    "trt-calibrator-raises": BINDINGS + "infer/pyInt8.cpp: the methods are noexcept, what they raise ends the process",
     "trt-dynamic-shape": GUIDE + "dynamic shapes: an optimization profile is required",
     "trt-workspace": GUIDE + "WORKSPACE: too little, and no implementation of a layer is found",
     "trt-cancel": CORE + "IProgressMonitor.step_complete: False stops the build",

@@ -3,7 +3,9 @@
 10.x gives each tensor one `Format/Datatype` and lists names under `Bindings`; 11 splits the former in two and lists
 objects under `I/O Tensors` (migration guide, IEngineInspector). Q and DQ are fused away; a convolution runs in INT8
 where data and weights both come from a DequantizeLinear, a transposed one never does. As in real engines the name of
-a layer joins the names of all that was fused into it, and `Metadata` lists the nodes of the model, parted by 0x1e.
+a layer joins the names of all that was fused into it, and `Metadata` lists the nodes of the model, parted by 0x1e;
+layers that no model had have the names that the program gave them, and its metadata. What implicit INT8 added is
+neither layer nor name.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import json
 import onnx
 
 from fakes.tensorrt_core import Environment
+from fakes.tensorrt_graph import METADATA
+from fakes.tensorrt_int8 import STORED
 from fakes.tensorrt_versions import Named
 
 INT8_FORMAT, FLOAT_FORMAT = "Thirty-two wide channel vectorized row major Int8 format", "Row major linear FP32"
@@ -82,19 +86,20 @@ def describe(model: onnx.ModelProto, *, old: bool) -> list[dict[str, object]]:
             name for name in node.input if name and name not in weights and not _is_weight(name, made_by, weights)
         ]
         last = activations.get(node.name, node)
-        nodes = [node.name or node.output[0], *([last.name] if last is not node else [])]
-        scaled = made_by[node.input[1]] if is_int8 else None
+        nodes = [node, *([last] if last is not node else [])]
+        scaled = made_by[node.input[1]] if is_int8 and not node.input[1].endswith(STORED) else None
         tensors = {
-            "Inputs": [_tensor(name, shapes, int8=is_int8, old=old) for name in inputs],
+            "Inputs": [_tensor(name, shapes, int8=is_int8 or name.endswith(STORED), old=old) for name in inputs],
             "Outputs": [_tensor(name, shapes, int8=False, old=old) for name in last.output],
         }
-        names = nodes if scaled is None else [scaled.input[0], scaled.name, *nodes]
+        names = [node.name for node in nodes]
+        names = names if scaled is None else [scaled.input[0], scaled.name, *names]
         layers.append(_layer(node.op_type, names, nodes, tensors, is_int8=is_int8))
     return layers
 
 
 def _layer(
-    operator: str, names: list[str], nodes: list[str], tensors: dict[str, object], *, is_int8: bool
+    operator: str, names: list[str], nodes: list[onnx.NodeProto], tensors: dict[str, object], *, is_int8: bool
 ) -> dict[str, object]:
     weights = {"Weights": {"Type": "Int8" if is_int8 else "Float"}} if operator == "Conv" else {}
     return {
@@ -105,7 +110,7 @@ def _layer(
         **weights,
         "TacticName": f"{'i8i8' if is_int8 else 'f32f32'}_fake",
         "StreamId": 0,
-        "Metadata": "\x1e".join(f"[ONNX Layer: {name}]" for name in nodes),
+        "Metadata": "\x1e".join(filter(None, (node.doc_string.removeprefix(METADATA) for node in nodes))),
     }
 
 
@@ -133,4 +138,4 @@ def _is_weight(name: str, made_by: dict[str, onnx.NodeProto], weights: set[str])
 def _tensor(name: str, shapes: dict[str, list[int]], *, int8: bool, old: bool) -> dict[str, object]:
     layout = INT8_FORMAT if int8 else FLOAT_FORMAT
     kind = {"Format/Datatype": layout} if old else {"Format": layout, "DataType": "Int8" if int8 else "Float"}
-    return {"Name": name, "Location": "Device", "Dimensions": shapes.get(name, [])} | kind
+    return {"Name": name.removesuffix(STORED), "Location": "Device", "Dimensions": shapes.get(name, [])} | kind

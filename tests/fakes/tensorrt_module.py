@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from fakes import tensorrt_build, tensorrt_core, tensorrt_inspect, tensorrt_onnx, tensorrt_run
+from fakes import (
+    tensorrt_build,
+    tensorrt_calibrate,
+    tensorrt_core,
+    tensorrt_inspect,
+    tensorrt_layer,
+    tensorrt_network,
+    tensorrt_onnx,
+    tensorrt_run,
+)
 from fakes.cuda_machine import CudaMachine
+from fakes.tensorrt_adders import LAYER_CLASSES
 from fakes.tensorrt_core import Environment
 from fakes.tensorrt_versions import DATA_TYPES, REMOVED_IN_11, enumerations, version_of
 
 CLASSES = {
     "Builder": tensorrt_build.Builder,
-    "INetworkDefinition": tensorrt_build.INetworkDefinition,
+    "INetworkDefinition": tensorrt_network.INetworkDefinition,
     "IBuilderConfig": tensorrt_build.IBuilderConfig,
-    "ILayer": tensorrt_build.ILayer,
+    "ITensor": tensorrt_layer.ITensor,
+    "ILayer": tensorrt_layer.ILayer,
     "OnnxParser": tensorrt_onnx.OnnxParser,
     "Runtime": tensorrt_run.Runtime,
     "ICudaEngine": tensorrt_run.ICudaEngine,
@@ -26,7 +37,6 @@ AS_THEY_ARE = {
     "IProgressMonitor": tensorrt_core.IProgressMonitor,
     "IHostMemory": tensorrt_core.IHostMemory,
     "ITimingCache": tensorrt_build.ITimingCache,
-    "ITensor": tensorrt_build.ITensor,
     "ParserError": tensorrt_onnx.ParserError,
     "nptype": tensorrt_core.nptype,
     "volume": tensorrt_core.volume,
@@ -62,6 +72,10 @@ def make_tensorrt(machine: CudaMachine, version: str) -> ModuleType:
     for name, base in CLASSES.items():
         absent = REMOVED_IN_11.get(name, ()) if known.major >= 11 else ()
         env.classes[name] = type(name, (base,), {"env": env} | {key: Absent(env) for key in absent})
+    for name, base in LAYER_CLASSES.items():
+        env.classes[name] = type(name, (base, env.classes["ILayer"]), {})
+    if known.major < 11:
+        module.__dict__.update(tensorrt_calibrate.calibrators(env.enums["CalibrationAlgoType"]))
     module.__dict__.update(env.classes | env.enums | AS_THEY_ARE, __version__=version)
     for name, (_, alias) in DATA_TYPES.items():
         setattr(module, alias, env.enums["DataType"][name])

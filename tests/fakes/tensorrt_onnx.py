@@ -121,7 +121,7 @@ class OnnxParser:
         if faults:
             return False
         self._warn_of_uint8(loaded)
-        self._network._fill(content, loaded)
+        self._network._fill(loaded)
         return True
 
     def _load(self, content: bytes) -> onnx.ModelProto | None:

@@ -12,8 +12,8 @@ import onnxruntime
 from fakes.cuda_codes import CudaError, CUresult
 from fakes.cuda_memory import Block
 from fakes.cuda_work import Use, Work, pending
-from fakes.tensorrt_build import ITensor
 from fakes.tensorrt_core import Environment, ILogger, check_initialised, nptype, volume
+from fakes.tensorrt_facts import Binding
 from fakes.tensorrt_plan import DamagedPlanError, Plan, plan_from_bytes
 from fakes.tensorrt_versions import Named
 
@@ -77,9 +77,9 @@ class ICudaEngine:
         graph = onnx.load_model_from_string(plan.model).graph
         constants = {entry.name for entry in graph.initializer}
         modes = env.enums["TensorIOMode"]
-        inputs = [(ITensor(env, value), modes.INPUT) for value in graph.input if value.name not in constants]
+        inputs = [(Binding(env, value), modes.INPUT) for value in graph.input if value.name not in constants]
         self._tensors = {t.name: (t, mode) for t, mode in inputs}
-        self._tensors |= {value.name: (ITensor(env, value), modes.OUTPUT) for value in graph.output}
+        self._tensors |= {value.name: (Binding(env, value), modes.OUTPUT) for value in graph.output}
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3

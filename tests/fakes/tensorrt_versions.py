@@ -11,6 +11,12 @@ into the end of a longer one:
     INT8, FP8 (removed in 11: migration guide)       m     m      m      m
     TF32, ProfilingVerbosity, MemoryPoolType         x     x      x      x
     precision_is_set, int8_calibrator                x     x      x      .
+    reset_precision, set_output_type                 x     x      x      .
+    output_type_is_set, reset_output_type            x     x      x      .
+    get_output_type, set_device_type, add_... (all)  x     x      x      x
+    IInt8Calibrator and its kin, CalibrationAlgoType x     x      x      .
+    set_dynamic_range, dynamic_range                 x     x      x      .
+    set_calibration_profile                          x     x      x      .
     platform_has_fast_int8, _fast_fp16, _tf32        x     x      x      .
     device_memory_size                               x     x      x      .
     device_memory_size_v2, set_device_memory         x     x      x      x
@@ -32,6 +38,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+
+from fakes import tensorrt_layer_enums
 
 VERSIONS = ("10.3.0", "10.13.3.9", "10.16.1.11", "11.4.0.106")
 
@@ -111,7 +119,15 @@ REMOVED_IN_11 = {
     "Builder": ("platform_has_fast_int8", "platform_has_fast_fp16", "platform_has_tf32"),
     "IBuilderConfig": ("int8_calibrator",),
     "ICudaEngine": ("device_memory_size", "create_execution_context_without_device_memory"),
-    "ILayer": ("precision", "precision_is_set"),
+    "ILayer": (
+        "precision",
+        "precision_is_set",
+        "reset_precision",
+        "set_output_type",
+        "output_type_is_set",
+        "reset_output_type",
+    ),
+    "ITensor": ("dynamic_range", "set_dynamic_range"),
     "OnnxParser": ("supports_model",),
 }
 
@@ -129,6 +145,7 @@ def enumerations(version: Version) -> dict[str, type[Named]]:
         parser |= {"REPORT_CAPABILITY_DLA": 2, "ENABLE_PLUGIN_OVERRIDE": 3, "ADJUST_FOR_DLA": 4}
     creation = ({"EXPLICIT_BATCH": 0} if old else {}) | {"STRONGLY_TYPED": 1}
     values = SAME_IN_ALL | {"BuilderFlag": flags, "OnnxParserFlag": parser, "NetworkDefinitionCreationFlag": creation}
+    values |= tensorrt_layer_enums.IN_ALL | (tensorrt_layer_enums.ONLY_IN_10 if old else {})
     values |= {"LayerType": LAYER_TYPES, "DataType": {name: value for name, (value, _) in DATA_TYPES.items()}}
     return {name: enumeration(name, members) for name, members in values.items()}
 

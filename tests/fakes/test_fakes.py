@@ -10,7 +10,16 @@ from fakes.evidence import BROKEN_BY
 from fakes.install import VENDORS, installed_fakes
 from fakes.rules import RULES
 
-for name in ("cuda_memory", "cuda_work", "pycuda", "tensorrt_build", "tensorrt_run"):
+for name in (
+    "cuda_memory",
+    "cuda_work",
+    "pycuda",
+    "tensorrt_build",
+    "tensorrt_run",
+    "tensorrt_network",
+    "tensorrt_int8",
+    "tensorrt_calibration",
+):
     importlib.import_module(f"fakes.test_{name}")
 
 

@@ -29,7 +29,7 @@ from engines.structure import CORE_INPUT, CORE_PICTURE, check_structure, last_co
 
 ROOT = Path(__file__).resolve().parents[2]
 WHEELS = Path(os.environ.get("EDGE_TENSORRT_RTX", ROOT / ".cache" / "tensorrt-rtx"))
-PROGRAM = Path(__file__).with_name("build_with_rtx.py")
+PROGRAM, CONVERTS = (Path(__file__).with_name(name) for name in ("build_with_rtx.py", "convert_with_rtx.py"))
 GEOMETRIES = {
     "colour": Geometry((400, 400, 3), (0, 0, 400, 400), (128, 128)),
     "grey, region": Geometry((328, 300, 1), (20, 10, 270, 310), (112, 96)),
@@ -46,11 +46,11 @@ def wheels():
         pytest.skip(f"{WHEELS} holds no TensorRT for RTX: `make gate` fetches it")
 
 
-def build(model, folder):
+def build(model, folder, program=PROGRAM):
     path = folder / "model.onnx"
     onnx.save(model, path)
     done = subprocess.run(
-        [sys.executable, PROGRAM, WHEELS, path], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, program, WHEELS, path], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)
@@ -117,6 +117,17 @@ def test_the_graph_becomes_an_int8_engine(geometry, errors, core_input, tmp_path
     check_convolutions(built, model)
     check_skips(built, model)
     check_front(built, geometry)
+
+
+@pytest.mark.parametrize("geometry", [GEOMETRIES["grey, region"], GEOMETRIES["tiles"]], ids=["grey", "tiles"])
+def test_a_builder_lets_the_core_be_replaced(geometry, tmp_path):
+    model = int8_model(geometry, CANDIDATES[0])
+    found = build(model, tmp_path, CONVERTS)
+    assert found["built"], found["refused"]
+    assert not found["complaints"]
+    names = {node.name for node in model.graph.node if node.op_type == "Conv" and node.name.startswith("core/")}
+    assert names <= set(found["added"])
+    assert {f"replaced {name}" for name in names} <= set(found["replaced"])
 
 
 def check_convolutions(built, model):

@@ -13,13 +13,25 @@ ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
 VERSIONS = ["10.3.0", "10.13.3.9", "10.16.1.11", "11.4.0.106"]
 # The files that hold TensorRT's objects, and the variables that they lie in.
-FILES = ["engines/plans/builder.py", "engines/plans/library.py", "engines/runtime/tensorrt.py"]
+FILES = [
+    "engines/plans/builder.py",
+    "engines/plans/library.py",
+    "engines/runtime/tensorrt.py",
+    "engines/torch2trt_adapter/__init__.py",
+    "engines/torch2trt_adapter/convert.py",
+]
 OBJECTS = {
     "trt", "base", "builder", "network", "parser", "config", "cache", "runtime", "engine", "inspector", "context",
-    "_runtime", "_engine",
+    "_runtime", "_engine", "_trt", "_network", "layer", "tensor",
 }  # fmt: skip
 # Used only where `Library.has_weak_typing` holds, that is before 11; the fakes of 11 do not have it either.
-GUARDED = {"INT8": ["11.4.0.106"]}
+GUARDED = {
+    name: ["11.4.0.106"]
+    for name in (
+        *("INT8", "OBEY_PRECISION_CONSTRAINTS", "CalibrationAlgoType", "MINMAX_CALIBRATION", "int8_calibrator"),
+        *("precision", "set_output_type", "set_dynamic_range"),
+    )
+}
 
 
 def names_used():

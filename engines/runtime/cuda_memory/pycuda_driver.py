@@ -11,6 +11,7 @@ import pycuda.driver as cuda
 
 from engines.errors import EngineError
 from engines.runtime.cuda_memory import Bytes, DeviceFacts, Possessions, Shared
+from engines.runtime.cuda_memory.host_registration import register, unregister
 
 # CU_STREAM_NON_BLOCKING of cuda.h, which PyCUDA does not name.
 _NON_BLOCKING = 1
@@ -42,10 +43,10 @@ class PycudaMemory:
             cuda.Context.pop()
 
     def register(self, array: Bytes) -> int:
-        with _vendor_errors("the frames cannot be registered"):
-            registered = cuda.register_host_memory(array, cuda.mem_host_register_flags.DEVICEMAP)
-            self._own(registered.base.unregister)
-            return int(registered.base.get_device_pointer())
+        begin = array.ctypes.data
+        address = register(begin, array.nbytes)
+        self._own(lambda: unregister(begin))
+        return address
 
     def mapped(self, size: int) -> Shared:
         with _vendor_errors("mapped memory cannot be allocated"):
