@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import getpass
 import io
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from calibrate.figures import percent
 from calibrate.good_frames import FitFrame, GroupBy, assign_uses
 from calibrate.ignored import read_ignored
 from calibrate.recipe_engine import RecipeEngine
+from calibrate.sensitivity import CARD_FILE, card, run_trials
 from calibrate.suspects import stand_out
 from calibrate.usual_frames import UsualFrames
 from edge_agent.decision import decide, score, z_map
@@ -56,7 +58,12 @@ class FitWish:
 
 
 def fit(
-    engine: RecipeEngine, images: Path, wish: FitWish, *, must_reject_test_pieces: bool = True
+    engine: RecipeEngine,
+    images: Path,
+    wish: FitWish,
+    *,
+    must_reject_test_pieces: bool = True,
+    with_card: bool = False,
 ) -> ThresholdRevision:
     """Fit and save a revision; it is not put in force.
 
@@ -66,6 +73,7 @@ def fit(
         wish: What the technician asked for.
         must_reject_test_pieces: Refuse thresholds that let one pass. Only a measurement may do without, which wants
             the figures of a bad recipe, too.
+        with_card: Draw defects on the frames that gave the factor, and keep what is caught as `sensitivity.json`.
 
     Raises:
         DatasetError: The frames cannot be used, or none was kept from the network.
@@ -115,8 +123,16 @@ def fit(
     revision = ThresholdRevision(draft.location, draft.scale, calibration)
     if must_reject_test_pieces:
         check_test_pieces(engine, revision)
+    also = {}
+    if with_card:
+        trials = run_trials(engine, [frame.path for frame in frames if frame.use == "factor"], revision)
+        also[CARD_FILE] = json.dumps(card(trials, factor), indent=1).encode()
     return save_thresholds(
-        engine.folder, revision, images_csv=_images_csv(frames, scores), versions={"edge-agent": version("edge-agent")}
+        engine.folder,
+        revision,
+        images_csv=_images_csv(frames, scores),
+        versions={"edge-agent": version("edge-agent")},
+        also=also,
     )
 
 

@@ -13,6 +13,7 @@ from engines.images import Frame
 
 _DEFECT_BGR = (60, 60, 230)
 _TRUTH_BGR = (90, 200, 90)
+_NOT_SHOWN_BGR = (120, 120, 120)
 _JPEG_QUALITY = 88
 
 
@@ -27,6 +28,16 @@ def heat(z: ZMap, factor: float) -> Frame:
     """Return z as colours, (H, W, 3) uint8: dark is usual, the middle is the limit, bright is twice the limit."""
     scaled = np.clip(z / (2 * factor), 0, 1) * 255
     return np.asarray(cv2.applyColorMap(scaled.astype(np.uint8), cv2.COLORMAP_INFERNO), np.uint8)
+
+
+def shade(plane: ZMap, shown: Mask) -> Frame:
+    """Return a plane as colours from dark, its smallest value, to bright, (h, w, 3) uint8; grey where it is not shown."""
+    values = plane[shown]
+    low, high = (float(values.min()), float(np.quantile(values, 0.995))) if values.size else (0.0, 1.0)
+    scaled = np.clip((np.where(shown, plane, low) - low) / max(high - low, 1e-12), 0, 1) * 255
+    picture = cv2.applyColorMap(scaled.astype(np.uint8), cv2.COLORMAP_INFERNO)
+    picture[~shown] = _NOT_SHOWN_BGR
+    return np.asarray(picture, np.uint8)
 
 
 def outlined(frame: Frame, mask: Mask, truth: Mask | None = None) -> Frame:

@@ -26,7 +26,7 @@ def histogram(results: Sequence[ImageResult], limit: float) -> str:
     good, bad = (_bins(scores_of(results, good=is_good), limit) for is_good in (True, False))
     low = math.floor(min([*good, *bad, -_BINS_PER_OCTAVE]) / _BINS_PER_OCTAVE)
     high = math.ceil((max([*good, *bad, _BINS_PER_OCTAVE]) + 1) / _BINS_PER_OCTAVE)
-    most_good, most_bad = max(good.values(), default=1), max(bad.values(), default=1)
+    most_good, most_bad = max(good.values(), default=1), max(bad.values(), default=0)
     step = _round_step(max(most_good, most_bad))
     ticks = [(float(n), str(abs(n))) for n in range(-step * (most_bad // step), most_good + 1, step)]
     octaves = range(low, high + 1)
@@ -43,7 +43,8 @@ def histogram(results: Sequence[ImageResult], limit: float) -> str:
     plot.line([(0, -1.12 * most_bad), (0, 1.12 * most_good)], "limit")
     plot.text(0, 1.12 * most_good, "limit", "limit", dx=4, dy=10)
     plot.text(high, 1.12 * most_good, "good", "good", anchor="end", dx=-4, dy=12)
-    plot.text(high, -1.12 * most_bad, "defective", "bad", anchor="end", dx=-4, dy=-5)
+    if bad:
+        plot.text(high, -1.12 * most_bad, "defective", "bad", anchor="end", dx=-4, dy=-5)
     return plot.svg(
         "Histogram of the scores of good and of defective frames, with the limit between passed and rejected."
     )

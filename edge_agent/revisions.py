@@ -14,11 +14,12 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import yaml
@@ -62,7 +63,12 @@ def name_in_force(recipe_folder: Path) -> str | None:
 
 
 def save_thresholds(
-    recipe_folder: Path, revision: ThresholdRevision, *, images_csv: str, versions: dict[str, str]
+    recipe_folder: Path,
+    revision: ThresholdRevision,
+    *,
+    images_csv: str,
+    versions: dict[str, str],
+    also: Mapping[str, bytes] = MappingProxyType({}),
 ) -> ThresholdRevision:
     """Write a new revision, whole or not at all; it is not in force until `activate`.
 
@@ -71,6 +77,7 @@ def save_thresholds(
         revision: Its name does not count: it gets the next free one.
         images_csv: Which frames it rests on.
         versions: What made it.
+        also: More files, by name.
 
     Returns:
         The revision under its name.
@@ -87,7 +94,7 @@ def save_thresholds(
         partial = folder / f".{name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         try:
-            _write(partial, named, images_csv, versions)
+            _write(partial, named, {"images.csv": images_csv.encode(), **also}, versions)
             partial.rename(folder / name)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -170,7 +177,7 @@ def _append(path: Path, change: Change) -> None:
     sync_directory(path.parent)
 
 
-def _write(folder: Path, revision: ThresholdRevision, images_csv: str, versions: dict[str, str]) -> None:
+def _write(folder: Path, revision: ThresholdRevision, also: Mapping[str, bytes], versions: dict[str, str]) -> None:
     folder.mkdir()
     for name, array in (("location.npy", revision.location), ("scale.npy", revision.scale)):
         buffer = io.BytesIO()
@@ -178,7 +185,8 @@ def _write(folder: Path, revision: ThresholdRevision, images_csv: str, versions:
         replace_file(folder / name, buffer.getvalue())
     text = yaml.safe_dump(revision.calibration.model_dump(by_alias=True), sort_keys=False)
     replace_file(folder / "calibration.yaml", text.encode())
-    replace_file(folder / "images.csv", images_csv.encode())
+    for name, content in also.items():
+        replace_file(folder / name, content)
     write_manifest(folder, versions=versions)
 
 

@@ -47,6 +47,8 @@ VENDORS = {
     "cv2": {
         "calibrate/ignored.py",
         "calibrate/original_pixels.py",
+        "calibrate/probe_defects.py",
+        "calibrate/sensitivity.py",
         "calibrate/pictures.py",
         "calibrate/pixel_ranks.py",
         "calibrate/recipe_engine.py",

@@ -12,8 +12,10 @@ from typing import get_args
 
 from calibrate.commands.activate import TAKEN_UP
 from calibrate.fit import FitWish, describe, fit
+from calibrate.fit_page import write_fit_page
 from calibrate.good_frames import GroupBy
 from calibrate.recipe_engine import RecipeEngine, has_tensorrt
+from calibrate.sensitivity import card_lines, read_card
 from edge_agent.camera.recording import Recording, record
 from edge_agent.revisions import activate
 from engines.command_line import positive, rate, track, write_json
@@ -63,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--note", default="", help="why, for the history")
     parser.add_argument("--no-activate", action="store_true", help="write the revision without putting it in force")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page: promise, what is caught, suspects")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the calibration there")
 
 
@@ -74,8 +77,12 @@ def run(arguments: argparse.Namespace) -> int:
         _good_frames(arguments) as images,
         closing(RecipeEngine(arguments.recipe, model=chosen, runtime=chosen)) as engine,
     ):
-        revision = fit(engine, images, _wish(arguments))
+        revision = fit(engine, images, _wish(arguments), with_card=True)
+        if arguments.html:
+            write_fit_page(engine, revision, images, arguments.html)
     for line in describe(revision):
+        print(line)
+    for line in card_lines(read_card(arguments.recipe, revision.name)):
         print(line)
     if arguments.no_activate:
         print(f"It is not in force yet: edge-calibrate activate {arguments.recipe} {revision.name}")

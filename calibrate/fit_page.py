@@ -1,0 +1,195 @@
+"""The page of a fit: what is promised, what would be caught, and which frames a person should look at."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from itertools import product, takewhile
+from pathlib import Path
+from typing import Any
+
+from calibrate.conformal import groups_needed, rate_bound
+from calibrate.figures import percent
+from calibrate.metrics import ImageResult
+from calibrate.page import picture_row, row, write_page
+from calibrate.pictures import colour, heat, resized, shade
+from calibrate.probe_defects import KINDS
+from calibrate.recipe_engine import RecipeEngine
+from calibrate.score_plots import histogram
+from calibrate.sensitivity import CONTRASTS, PLACES, Trial, caught, read_card
+from edge_agent.decision import z_map
+from edge_agent.thresholds import ThresholdRevision
+from engines.recipe import THRESHOLDS_FOLDER
+
+_PICTURE_PX = 240
+_SHOWN_SUSPECTS = 12
+_SETTINGS = (1, 2, 3, 5, 8, 13, 21)
+_WISHES = (0.01, 0.001)
+
+
+def write_fit_page(engine: RecipeEngine, revision: ThresholdRevision, images: Path, page: Path) -> None:
+    """Write the page of a revision that `fit` has just made.
+
+    Args:
+        engine: That it was fitted on.
+        revision: Saved, with its sensitivity card.
+        images: The good frames.
+        page: The HTML file.
+
+    Raises:
+        ThresholdsError: The revision has no card.
+        DatasetError: A frame cannot be read any more.
+    """
+    calibration, promise = revision.calibration, revision.calibration.promise
+    content = read_card(engine.folder, revision.name)
+    scores = _group_scores(engine.folder, revision.name)
+    results = [ImageResult(is_good=True, score=score, verdict="PASS", group="") for score in scores]
+    write_page(
+        page,
+        f"{engine.recipe.name}: thresholds {revision.name}",
+        "fit.html",
+        {
+            "name": escape(engine.recipe.name),
+            "revision": escape(revision.name),
+            "origin": escape(
+                f"Fitted {calibration.created[:10]} by {calibration.made_by}, for the {calibration.model} model "
+                f"{calibration.model_sha256[:12]}. {calibration.note}"
+            ),
+            "headline": escape(
+                f"Of new good parts, about {percent(promise.expected_rate)} will be rejected: "
+                f"1 in {round(1 / promise.expected_rate)}."
+            ),
+            "cards": "".join(_cards(revision, content)),
+            "rests": "".join(f"<p>{escape(line)}</p>" for line in _rests(revision)),
+            "plots": histogram(results, revision.factor),
+            "card": _card_table(content),
+            "places": _place_table(content),
+            "settings": _settings_table(scores, content, revision.factor),
+            "suspects": escape(_suspects(calibration.suspects)),
+            "suspect_pictures": "".join(_suspect_pictures(engine, revision, images)),
+            "maps": picture_row(_map_pictures(revision)),
+        },
+    )
+
+
+def _group_scores(recipe_folder: Path, name: str) -> list[float]:
+    """Return the largest score of each group that gave the factor, from the revision's list of images."""
+    text = (recipe_folder / THRESHOLDS_FOLDER / name / "images.csv").read_text(encoding="utf-8")
+    largest: dict[str, float] = {}
+    for line in csv.DictReader(io.StringIO(text)):
+        if line["use"] == "factor":
+            largest[line["group"]] = max(float(line["score"]), largest.get(line["group"], float("-inf")))
+    return sorted(largest.values())
+
+
+def _cards(revision: ThresholdRevision, content: Mapping[str, Any]) -> Iterator[str]:
+    promise = revision.calibration.promise
+    yield _card(f"≤ {percent(promise.bound_95)}", "of new good parts rejected, with 95 % confidence")
+    yield _card(str(promise.groups), f"good parts, {promise.frames} frames, that the network never saw")
+    spots = [cell for cell in content["by_defect"] if (cell["kind"], cell["contrast"]) == ("spot", CONTRASTS[-1])]
+    sure = [*takewhile(lambda cell: 0 < cell["of"] == cell["caught"], sorted(spots, key=lambda c: -c["size_px"]))]
+    if sure:
+        yield _card(
+            f"{sure[-1]['size_px']:g} px", f"and larger: every drawn spot of contrast {CONTRASTS[-1]} was caught"
+        )
+
+
+def _card(figure: str, words: str) -> str:
+    return f'<div class="card"><b>{escape(figure)}</b>{escape(words)}</div>'
+
+
+def _rests(revision: ThresholdRevision) -> Iterator[str]:
+    calibration, promise = revision.calibration, revision.calibration.promise
+    yield (
+        f"{promise.groups} good parts were kept from the network and set the limit. With so many, nothing below "
+        f"1 in {promise.groups + 1} ({percent(1 / (promise.groups + 1))}) can be promised."
+    )
+    missing = [(wish, groups_needed(wish, confident=False)) for wish in _WISHES if promise.expected_rate > wish]
+    for wish, needed in missing:
+        yield f"To promise {percent(wish)}, {needed:,} such parts are needed: {needed - promise.groups:,} more."
+    yield (
+        "The promise holds for parts like these: the same light, camera and position. It does not speak of parts of "
+        "another day, another supplier or a cleaned lens; then fit again."
+    )
+    if calibration.excluded:
+        yield f"It is given that these show no good part, and were left out: {', '.join(calibration.excluded)}."
+    if calibration.ignored_share:
+        yield f"{percent(calibration.ignored_share)} of the region is never inspected."
+
+
+def _card_table(content: Mapping[str, Any]) -> str:
+    cells = {(c["kind"], c["size_px"], c["contrast"]): c for c in content["by_defect"]}
+    sizes = sorted({size for _, size, _ in cells})
+    head = row("", [f"contrast {contrast}" for contrast in CONTRASTS])
+    body = "".join(
+        f"<tr><th>{kind}, {size:g} px</th>{''.join(_cell(cells[kind, size, contrast]) for contrast in CONTRASTS)}</tr>"
+        for kind, size in product(KINDS, sizes)
+    )
+    return f"<thead>{head}</thead><tbody>{body}</tbody>"
+
+
+def _place_table(content: Mapping[str, Any]) -> str:
+    cells = {(c["row"], c["column"]): c for c in content["by_place"]}
+    return "".join(
+        f"<tr>{''.join(_cell(cells[line, column]) for column in range(PLACES))}</tr>" for line in range(PLACES)
+    )
+
+
+def _cell(cell: Mapping[str, Any]) -> str:
+    """Return a share with its interval, on a ground that is the greener the more was caught."""
+    if not cell["of"]:
+        return "<td>-</td>"
+    share = cell["caught"] / cell["of"]
+    ground = f"background: color-mix(in srgb, var(--right) {round(70 * share)}%, transparent)"
+    return (
+        f'<td class="share" style="{ground}">{share:.0%}<br><small>{cell["low"]:.0%} to {cell["high"]:.0%}</small></td>'
+    )
+
+
+def _settings_table(scores: Sequence[float], content: Mapping[str, Any], factor: float) -> str:
+    """Return what other ranks of the same scores promise, and what of the drawn defects they catch."""
+    trials = [Trial(**{**trial, "place": tuple(trial["place"])}) for trial in content["trials"]]
+    n = len(scores)
+    lines = []
+    for rank in (rank for rank in _SETTINGS if rank <= n):
+        limit = scores[n - rank]
+        found, total = caught(trials, limit)
+        # The list of images keeps six digits.
+        mark = "in this revision" if math.isclose(limit, factor, rel_tol=1e-5) else ""
+        lines.append(
+            row(percent(rank / (n + 1)), [percent(rate_bound(n, rank)), f"{limit:.1f}", f"{found} of {total}", mark])
+        )
+    head = row("promised false rejects", ["at most, with 95 % confidence", "limit", "drawn defects caught", ""])
+    return f"<thead>{head}</thead><tbody>{''.join(lines)}</tbody>"
+
+
+def _suspects(names: Sequence[str]) -> str:
+    if not names:
+        return "None."
+    more = f" The first {_SHOWN_SUSPECTS} of {len(names)} are shown." if len(names) > _SHOWN_SUSPECTS else ""
+    return (
+        "Look at them: a defective part among the good ones makes the limit too lenient. They still count; to take one "
+        f"out, fit again with --exclude and its name, and the promise will say so.{more}"
+    )
+
+
+def _suspect_pictures(engine: RecipeEngine, revision: ThresholdRevision, images: Path) -> Iterator[str]:
+    for name in revision.calibration.suspects[:_SHOWN_SUSPECTS]:
+        loaded = engine.load(images / name)
+        z = z_map(engine.maps(loaded.pixels), engine.thresholds_for(loaded, revision))
+        pictures = [
+            (name, resized(colour(loaded.pixels), _PICTURE_PX)),
+            ("what stands out", resized(heat(z, revision.factor), _PICTURE_PX)),
+        ]
+        yield f"<section>{picture_row(pictures)}</section>"
+
+
+def _map_pictures(revision: ThresholdRevision) -> list[tuple[str, Any]]:
+    inspected = ~revision.ignored
+    return [
+        ("usual error", resized(shade(revision.location.sum(axis=0), inspected), _PICTURE_PX)),
+        ("how much it varies", resized(shade(revision.scale.sum(axis=0), inspected), _PICTURE_PX)),
+    ]
