@@ -24,6 +24,7 @@ from calibrate.sensitivity import CARD_FILE, card, run_trials
 from calibrate.suspects import stand_out
 from calibrate.usual_frames import UsualFrames
 from edge_agent.decision import decide, score, z_map
+from edge_agent.drift import figures_of, usual_of
 from edge_agent.frame_limits import brightness_and_contrast, fit_frame_limits
 from edge_agent.revisions import UNNAMED, save_thresholds
 from edge_agent.thresholds import Calibration, FrameLimits, Promise, ThresholdRevision
@@ -99,12 +100,15 @@ def fit(
 
     draft = ThresholdRevision(location, scale, _draft(engine, min_area))
     scores: dict[str, float] = {}
+    figures: dict[str, list[float]] = defaultdict(list)
     group_scores: dict[str, float] = defaultdict(lambda: float("-inf"))
     for frame in track([f for f in frames if f.use == "factor"], label="factor"):
         loaded = engine.load(frame.path)
         shown.append(brightness_and_contrast(loaded.pixels))
         z = z_map(engine.maps(loaded.pixels), engine.thresholds_for(loaded, draft))
         scores[frame.sha256] = score(z, min_area)
+        for name, value in figures_of(loaded.pixels, scores[frame.sha256]).items():
+            figures[name].append(value)
         group_scores[frame.group] = max(group_scores[frame.group], scores[frame.sha256])
 
     factor, promise = conformal_factor(
@@ -118,6 +122,7 @@ def fit(
             "suspects": _suspects(usual, frames, scores),
             "excluded": sorted(wish.exclude),
             "ignored_share": round(float(ignored.mean()), 6),
+            "usual": usual_of(figures),
         }
     )
     revision = ThresholdRevision(draft.location, draft.scale, calibration)

@@ -35,14 +35,16 @@ from edge_agent.publisher import OutboxPublisher
 from edge_agent.ring import FrameRing
 from edge_agent.station import Station, resolve_references, resolve_secret
 from edge_agent.station_state import StationState
+from edge_agent.station_watch import StationWatch
 from edge_agent.verdict_writer import VerdictWriter
 from engines.errors import ConfigError, EngineError, PublishError, ThresholdsError
+from engines.images import Frame
 
 log = logging.getLogger(__name__)
 
 SLOTS = 4
 TEST_PIECE_EVERY_S = 600.0
-RELOAD = "reload"
+RELOAD, RESUME = "reload", "resume"
 _WAIT_S = 0.25
 _FLUSH_S = 1.0
 _SWITCH_INTERVAL_S = 0.0001
@@ -68,10 +70,10 @@ class Agent:
         resources.callback(self._outbox.close)
         self._live = open_live_recipe(station.recipe, station.engine)
         resources.callback(self._live.close)
-        ring = FrameRing.create(self._live.recipe.frame_shape, SLOTS)
-        resources.callback(ring.close)
-        self._pipeline = Pipeline(self._live, ring)
-        self._camera = CameraProcess(resolve_references(station.camera.uri), ring)
+        self._ring = FrameRing.create(self._live.recipe.frame_shape, SLOTS)
+        resources.callback(self._ring.close)
+        self._pipeline = Pipeline(self._live, self._ring)
+        self._camera = CameraProcess(resolve_references(station.camera.uri), self._ring)
         resources.callback(self._camera.close)
         self._writer = VerdictWriter(self._outbox, self._live, station, is_simulated=True)
         self._state = StationState(station, self._live, self._writer.boot_id)
@@ -91,6 +93,7 @@ class Agent:
         self._commands = CommandIntake(self._wake)
         self._link, self._publisher = self._connect(resources)
 
+        self._watch = StationWatch(self._state, self._live, station.alarms)
         self._stopping = False
         self._busy_slots: dict[int, int] = {}
         self._said_state = b""
@@ -178,6 +181,11 @@ class Agent:
         elif time.monotonic_ns() > self._deadline_ns(part) and reason is None:
             judgement = Judgement(reason="deadline", stage_ns=judgement.stage_ns)
         self._answers.finish(judgement, event, part)
+        if reason is None:
+            self._watch.add(judgement, self._frame_of(event))
+
+    def _frame_of(self, event: FrameCaptured | BadFrame | None) -> Frame | None:
+        return self._ring.slot(event.slot) if isinstance(event, FrameCaptured) else None
 
     def _deadline_ns(self, part: OpenTrigger) -> int:
         limits = (self.station.trigger.deadline_ms, part.trigger.expires_ms)
@@ -238,7 +246,9 @@ class Agent:
         while (event := self._camera.next_event(0)) is not None:
             self._note(event)
             if self.station.camera.mode == "free_run" and isinstance(event, FrameCaptured | BadFrame):
-                self._answers.finish(self._pipeline.judge(event), event, None)
+                judgement = self._pipeline.judge(event)
+                self._answers.finish(judgement, event, None)
+                self._watch.add(judgement, self._frame_of(event))
                 return
 
     def _note(self, event: CameraEvent | None) -> None:
@@ -287,8 +297,10 @@ class Agent:
         problem = None
         if command.name == RELOAD:
             problem = self._reload()
+        elif command.name == RESUME:
+            self._watch.resume()
         else:
-            problem = f"there is no command {command.name!r}. Send {RELOAD!r}."
+            problem = f"there is no command {command.name!r}. Send {RELOAD!r} or {RESUME!r}."
         reply = encode_reply(command, problem=problem, threshold_rev=self._live.thresholds.name)
         try:
             self._link.publish(self._writer.topics.reply, reply)
@@ -301,10 +313,12 @@ class Agent:
         try:
             self._live.reload_thresholds()
         except (ThresholdsError, EngineError) as problem:
-            self._state.set_weakness("reload_refused", problem)
+            self._state.set_weakness("reload_refused", present=True)
+            log.warning("reload refused: %s", problem)
             return str(problem)
-        self._state.clear_weakness("reload_refused")
+        self._state.set_weakness("reload_refused", present=False)
         self._state.clear_fault("test_piece")
+        self._watch.begin_anew()
         log.info("threshold_rev=%s instead of %s", self._live.thresholds.name, before)
         return None
 

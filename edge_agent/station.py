@@ -106,6 +106,14 @@ class MqttPart(StrictModel):
         return host, int(parts["port"] or 1883)
 
 
+class AlarmsPart(StrictModel):
+    """How many rejects the line bears before a person must look; whatever is left out is not watched."""
+
+    max_consecutive_fail: Annotated[int, Field(ge=2)] | None = None
+    max_consecutive_invalid: Annotated[int, Field(ge=2)] | None = None
+    max_reject_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+
 class Station(StrictModel):
     """The content of a station file."""
 
@@ -117,6 +125,7 @@ class Station(StrictModel):
     camera: CameraPart
     engine: EnginePart = EnginePart()
     trigger: TriggerPart
+    alarms: AlarmsPart = AlarmsPart()
     mqtt: MqttPart
 
 

@@ -31,6 +31,7 @@ class StationState:
         }
         self._live = live
         self._faults: dict[str, str] = {}
+        self.halted: str | None = None
         self._logged = ""
         self.waiting_for: str | None = "camera_opening"
 
@@ -39,6 +40,8 @@ class StationState:
         """The state as the PLC sees it."""
         if self._faults:
             return "error"
+        if self.halted:
+            return "halted"
         return "initialized" if self.waiting_for else self._inspecting
 
     @property
@@ -60,20 +63,16 @@ class StationState:
         """Forget a fault that has passed."""
         self._faults.pop(reason, None)
 
-    def set_weakness(self, reason: str, problem: AgentError) -> None:
-        """Remember that a person should look, though parts are inspected; cleared like a fault."""
-        log.warning("degraded=%s %s", reason, problem)
-        if reason not in self._weaknesses:
+    def set_weakness(self, reason: str, *, present: bool) -> None:
+        """Remember, or forget, that a person should look, though parts are inspected."""
+        if present and reason not in self._weaknesses:
             self._weaknesses.append(reason)
-
-    def clear_weakness(self, reason: str) -> None:
-        """Forget a weakness."""
-        if reason in self._weaknesses:
+        elif not present and reason in self._weaknesses:
             self._weaknesses.remove(reason)
 
     def message(self) -> bytes:
         """Return the retained message of the `state` topic; a change is logged."""
-        reasons = list(self._faults) or ([self.waiting_for] if self.waiting_for else [])
+        reasons = list(self._faults) or [reason for reason in (self.halted or self.waiting_for,) if reason]
         shown = f"state={self.name} reasons={','.join(reasons + self._weaknesses) or '-'}"
         if shown != self._logged:
             self._logged = shown

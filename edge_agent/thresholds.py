@@ -39,6 +39,13 @@ class FrameLimits(StrictModel):
     contrast_low: float
 
 
+class Usual(StrictModel):
+    """What a figure of a frame is on good parts."""
+
+    middle: Annotated[float, Field(allow_inf_nan=False)]
+    spread: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class Calibration(StrictModel):
     """The content of `calibration.yaml`."""
 
@@ -53,6 +60,8 @@ class Calibration(StrictModel):
     min_area_map_px: Annotated[int, Field(ge=1)]
     frame_limits: FrameLimits
     promise: Promise
+    # By figure: score, brightness, contrast, sharpness; what drift is measured against.
+    usual: dict[str, Usual] = Field(default_factory=dict)
     ignored_share: float = 0.0
     # File names: what stood out among the good frames, and what a person took out of them.
     suspects: list[str] = Field(default_factory=list)

@@ -57,6 +57,7 @@ VENDORS = {
         "edge_agent/camera/rtsp.py",
         "edge_agent/commands/doctor.py",
         "edge_agent/decision.py",
+        "edge_agent/drift.py",
         "edge_agent/frame_limits.py",
         "edge_agent/masks.py",
         "edge_agent/synthetic/defects.py",

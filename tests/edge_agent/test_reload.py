@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from running_station import RunningStation, TestPlc
@@ -161,3 +162,52 @@ def test_under_load_no_verdict_is_lost_doubled_or_judged_by_half_a_revision(runn
     assert Counter(v["verdict"] for v in verdicts)["INVALID"] == 0
     time.sleep(1.0)
     assert plc.verdicts.empty()
+
+
+@pytest.fixture
+def alarmed(recipe, tmp_path, mosquitto, good_frames_folder):
+    """A station that halts after three rejects in a row, on frames of which every one is defective."""
+    folder = tmp_path / "bad"
+    folder.mkdir()
+    for path in sorted(good_frames_folder.glob("*.png"))[:5]:
+        frame = cv2.imread(str(path))
+        frame[30:46, 30:50] = 0
+        cv2.imwrite(str(folder / path.name), frame)
+    uri = f"folder://{folder}?loop=true"
+    station = RunningStation(tmp_path, recipe, mosquitto.port, uri, alarms={"max_consecutive_fail": 3}).start()
+    plc = TestPlc(mosquitto.port, station.topics)
+    try:
+        plc.wait_for_state("ready")
+        yield plc
+    finally:
+        plc.stop()
+        station.kill()
+
+
+@pytest.mark.parametrize("command", ["resume", "reload"])
+def test_rejects_in_a_row_halt_the_station_until_a_person_has_looked(alarmed, command):
+    assert [alarmed.ask(str(number))["verdict"] for number in range(3)] == ["FAIL"] * 3
+    alarmed.wait_for_state("halted", "max_consecutive_fail")
+    refused = alarmed.ask("4")
+    assert (refused["verdict"], refused["reasons"]) == ("INVALID", ["not_ready"])
+    assert alarmed.command(command, "1")["ok"]
+    alarmed.wait_for_state("ready")
+    assert alarmed.ask("5")["verdict"] == "FAIL"
+
+
+def test_good_parts_that_change_are_said_and_still_judged(recipe, tmp_path, mosquitto, good_frames_folder):
+    folder = tmp_path / "darker"
+    folder.mkdir()
+    for path in sorted(good_frames_folder.glob("*.png")):
+        cv2.imwrite(str(folder / path.name), cv2.convertScaleAbs(cv2.imread(str(path)), alpha=0.8))
+    station = RunningStation(tmp_path, recipe, mosquitto.port, f"folder://{folder}?loop=true").start()
+    plc = TestPlc(mosquitto.port, station.topics)
+    try:
+        plc.wait_for_state("ready")
+        for number in range(50):
+            plc.ask(str(number))
+        state = plc.wait_for_state("ready", "drift_brightness")
+        assert state["degraded"]
+    finally:
+        plc.stop()
+        station.kill()

@@ -1,0 +1,87 @@
+"""Do frames still look like those of the calibration? It says so when they do not, and never moves a threshold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import cv2
+import numpy as np
+
+from edge_agent.frame_limits import brightness_and_contrast
+from edge_agent.thresholds import Usual
+from engines.images import Frame
+
+# In standard deviations of good parts. With 1 and 25, a shift by 2.5 takes 17 parts to be seen.
+ALLOWANCE, LIMIT = 1.0, 25.0
+# One part cannot say more than this: not every defect is a drift.
+_MOST_OF_ONE_PART = 3.5
+_ROW_STEP = 4
+_SMALLEST = 1e-3
+# The median absolute deviation of normal values, times this, is their standard deviation.
+_MAD_TO_DEVIATION = 1.4826
+FIGURES = ("score", "brightness", "contrast", "sharpness")
+
+
+def figures_of(frame: Frame, score: float) -> dict[str, float]:
+    """Return what of a frame is watched.
+
+    Args:
+        frame: (H, W, C) uint8, C-contiguous; read only.
+        score: Of its decision. Its logarithm is watched: scores of good parts have a long tail.
+    """
+    brightness, contrast = brightness_and_contrast(frame)
+    return {
+        "score": math.log(max(score, _SMALLEST)),
+        "brightness": brightness,
+        "contrast": contrast,
+        "sharpness": sharpness(frame),
+    }
+
+
+def sharpness(frame: Frame) -> float:
+    """Return the mean difference of neighbours in every fourth row, 0 to 255."""
+    rows = frame[::_ROW_STEP]
+    return float(np.mean(cv2.mean(cv2.absdiff(rows[:, 1:], rows[:, :-1]))[: frame.shape[2]]))
+
+
+def usual_of(measured: Mapping[str, list[float]]) -> dict[str, Usual]:
+    """Return median and spread of each figure of good frames; a figure that never varies is not watched."""
+    found = {}
+    for name, values in measured.items():
+        middle = float(np.median(values))
+        spread = _MAD_TO_DEVIATION * float(np.median(np.abs(np.asarray(values) - middle)))
+        if spread > 0:
+            found[name] = Usual(middle=middle, spread=spread)
+    return found
+
+
+class DriftWatch:
+    """A two-sided cumulative sum for each figure (Page, Biometrika 41, 1954), fed by every valid frame, rejected or not.
+
+    Args:
+        usual: Middle and spread of each figure of good frames; figures that are not named are not watched.
+    """
+
+    def __init__(self, usual: Mapping[str, Usual]) -> None:
+        self._usual = usual
+        self._sums = {name: [0.0, 0.0] for name in usual}
+        self._drifting: set[str] = set()
+
+    def add(self, figures: Mapping[str, float]) -> None:
+        """Take one frame into account."""
+        for name, usual in self._usual.items():
+            distance = (figures[name] - usual.middle) / usual.spread
+            distance = min(max(distance, -_MOST_OF_ONE_PART), _MOST_OF_ONE_PART)
+            sums = self._sums[name]
+            for side, sign in enumerate((1.0, -1.0)):
+                # Bounded, so that it falls as fast as it rose once frames are as usual again.
+                sums[side] = min(max(0.0, sums[side] + sign * distance - ALLOWANCE), 2 * LIMIT)
+            if max(sums) > LIMIT:
+                self._drifting.add(name)
+            elif max(sums) == 0.0:
+                self._drifting.discard(name)
+
+    def drifting(self) -> Iterator[str]:
+        """Yield the figures that have left what is usual and have not come back."""
+        yield from (name for name in FIGURES if name in self._drifting)

@@ -1,0 +1,49 @@
+"""Too many rejects in a row, or among the last hundred: then a person should look before the night is over."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from edge_agent.inspection import Verdict
+from edge_agent.station import AlarmsPart
+
+LAST_PARTS = 100
+
+
+class RejectWatch:
+    """Counts verdicts as they are given.
+
+    Args:
+        alarms: What the line bears; whatever it does not say is not watched.
+    """
+
+    def __init__(self, alarms: AlarmsPart) -> None:
+        self._alarms = alarms
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: a person has looked."""
+        self._in_a_row: dict[Verdict, int] = {"PASS": 0, "FAIL": 0, "INVALID": 0}
+        self._last: deque[bool] = deque(maxlen=LAST_PARTS)
+
+    def add(self, verdict: Verdict) -> None:
+        """Take one verdict into account."""
+        self._in_a_row = {kind: count + 1 if kind == verdict else 0 for kind, count in self._in_a_row.items()}
+        self._last.append(verdict != "PASS")
+
+    @property
+    def reason_to_halt(self) -> str | None:
+        """Why the station must stop until a person resumes it; None if it need not."""
+        for verdict, most, reason in (
+            ("FAIL", self._alarms.max_consecutive_fail, "max_consecutive_fail"),
+            ("INVALID", self._alarms.max_consecutive_invalid, "max_consecutive_invalid"),
+        ):
+            if most is not None and self._in_a_row[verdict] >= most:  # type: ignore[index]
+                return reason
+        return None
+
+    @property
+    def rejects_too_many(self) -> bool:
+        """Whether more of the last hundred parts were rejected than the line bears."""
+        most = self._alarms.max_reject_rate
+        return most is not None and len(self._last) == LAST_PARTS and sum(self._last) > most * LAST_PARTS

@@ -1,0 +1,50 @@
+"""What a person should know before the night is over: good parts that have changed, and too many rejects."""
+
+from __future__ import annotations
+
+import logging
+
+from edge_agent.drift import FIGURES, DriftWatch, figures_of
+from edge_agent.live_recipe import LiveRecipe
+from edge_agent.pipeline import Judgement
+from edge_agent.reject_watch import RejectWatch
+from edge_agent.station import AlarmsPart
+from edge_agent.station_state import StationState
+from engines.images import Frame
+
+log = logging.getLogger(__name__)
+
+
+class StationWatch:
+    """Looks at every verdict after it is on its way, and tells the state; used by the inspection thread."""
+
+    def __init__(self, state: StationState, live: LiveRecipe, alarms: AlarmsPart) -> None:
+        self._state, self._live = state, live
+        self._rejects = RejectWatch(alarms)
+        self._drift = DriftWatch(live.thresholds.calibration.usual)
+
+    def add(self, judgement: Judgement, frame: Frame | None) -> None:
+        """Take a verdict into account, and its frame if there is one: all valid ones, rejected or not."""
+        decision = judgement.decision
+        if decision is not None and frame is not None:
+            self._drift.add(figures_of(frame, decision.score))
+        drifting = [*self._drift.drifting()]
+        for figure in FIGURES:
+            self._state.set_weakness(f"drift_{figure}", present=figure in drifting)
+        self._rejects.add(decision.verdict if decision else "INVALID")
+        self._state.set_weakness("reject_rate", present=self._rejects.rejects_too_many)
+        if self._state.halted is None and (reason := self._rejects.reason_to_halt):
+            self._state.halted = reason
+            log.error("halted=%s until a person sends `resume` or `reload`", reason)
+
+    def resume(self) -> None:
+        """Inspect again after a person has looked."""
+        if self._state.halted:
+            log.info("resumed after %s", self._state.halted)
+        self._state.halted = None
+        self._rejects.reset()
+
+    def begin_anew(self) -> None:
+        """Compare with the thresholds that are in force now, and resume."""
+        self._drift = DriftWatch(self._live.thresholds.calibration.usual)
+        self.resume()

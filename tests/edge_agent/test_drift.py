@@ -1,0 +1,117 @@
+"""Good parts that change, and too much that is rejected: said in time, and not when nothing is the matter."""
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_agent.drift import FIGURES, DriftWatch, figures_of, sharpness, usual_of
+from edge_agent.reject_watch import LAST_PARTS, RejectWatch
+from edge_agent.station import AlarmsPart
+from edge_agent.thresholds import Usual
+
+USUAL = {name: Usual(middle=10.0, spread=2.0) for name in FIGURES}
+
+
+def feed(watch, values):
+    """Give every figure the usual value but for those that are given; returns after how many parts one drifted."""
+    for number, changed in enumerate(values, 1):
+        watch.add({**dict.fromkeys(FIGURES, 10.0), **changed})
+        if [*watch.drifting()]:
+            return number
+    return None
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_shift_by_two_and_a_half_deviations_is_seen_within_fifty_parts(figure, sign):
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        watch = DriftWatch(USUAL)
+        assert feed(watch, ({figure: v} for v in random.normal(10, 2, 500))) is None
+        seen = feed(watch, ({figure: v} for v in random.normal(10 + sign * 5, 2, 50)))
+        assert seen is not None, seed
+        assert [*watch.drifting()] == [figure]
+
+
+def test_what_is_usual_is_no_drift():
+    random = np.random.default_rng(0)
+    values = random.normal(10, 2, (100_000, len(FIGURES)))
+    assert feed(DriftWatch(USUAL), (dict(zip(FIGURES, row, strict=True)) for row in values)) is None
+
+
+def test_defective_parts_now_and_then_are_no_drift():
+    random = np.random.default_rng(1)
+    values = np.where(random.random(20_000) < 0.1, 1e6, random.normal(10, 2, 20_000))
+    assert feed(DriftWatch(USUAL), ({"score": v} for v in values)) is None
+
+
+def test_a_drift_that_goes_away_is_forgotten():
+    watch = DriftWatch(USUAL)
+    assert feed(watch, [{"brightness": 100.0}] * 5000) is not None
+    for _ in range(60):
+        watch.add(dict.fromkeys(FIGURES, 10.0))
+    assert not [*watch.drifting()]
+
+
+def test_a_figure_that_never_varied_is_not_watched():
+    usual = usual_of({"score": [1.0, 2.0, 3.0, 4.0, 100.0], "brightness": [5.0] * 5})
+    assert list(usual) == ["score"]
+    assert usual["score"].middle == 3.0
+    assert feed(DriftWatch(usual), [{"score": 3.0, "brightness": 99.0}] * 200) is None
+
+
+def test_the_figures_are_of_the_frame():
+    random = np.random.default_rng(2)
+    sharp = random.integers(0, 255, (80, 96, 3)).astype(np.uint8)
+    blurred = cv2.GaussianBlur(sharp, (0, 0), 3)
+    assert figures_of(sharp, 0.0)["score"] < figures_of(sharp, 1.0)["score"] == 0.0
+    assert sharpness(blurred) < 0.3 * sharpness(sharp)
+    grey = np.ascontiguousarray(sharp[:, :, :1])
+    assert sharpness(grey) == pytest.approx(sharpness(np.repeat(grey, 3, axis=2)), rel=0.01)
+    assert figures_of(np.full((80, 96, 1), 77, np.uint8), 1.0) == {
+        "score": 0.0,
+        "brightness": 77.0,
+        "contrast": 0.0,
+        "sharpness": 0.0,
+    }
+
+
+def watch_of(**alarms):
+    return RejectWatch(AlarmsPart(**alarms))
+
+
+def test_rejects_in_a_row_halt_and_a_good_part_between_them_does_not():
+    watch = watch_of(max_consecutive_fail=3)
+    for verdict in ("FAIL", "FAIL", "PASS", "FAIL", "FAIL", "INVALID", "FAIL", "FAIL"):
+        watch.add(verdict)
+        assert watch.reason_to_halt is None
+    watch.add("FAIL")
+    assert watch.reason_to_halt == "max_consecutive_fail"
+    watch.reset()
+    assert watch.reason_to_halt is None
+
+
+def test_invalid_parts_in_a_row_halt():
+    watch = watch_of(max_consecutive_invalid=2)
+    watch.add("INVALID")
+    watch.add("INVALID")
+    assert watch.reason_to_halt == "max_consecutive_invalid"
+
+
+def test_what_the_line_does_not_say_is_not_watched():
+    watch = watch_of()
+    for _ in range(500):
+        watch.add("FAIL")
+    assert watch.reason_to_halt is None
+    assert not watch.rejects_too_many
+
+
+def test_a_reject_rate_needs_a_hundred_parts():
+    watch = watch_of(max_reject_rate=0.2)
+    for number in range(LAST_PARTS):
+        assert not watch.rejects_too_many
+        watch.add("FAIL" if number < 21 else "PASS")
+    assert watch.rejects_too_many
+    watch.add("PASS")
+    watch.add("PASS")
+    assert not watch.rejects_too_many
