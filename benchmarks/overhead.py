@@ -29,8 +29,9 @@ import onnxruntime as ort
 from calibrate.recipe_engine import RecipeEngine
 from edge_agent.decision import score, z_map
 from edge_agent.replay import replay
-from edge_agent.revisions import activate, load_thresholds, revision_names, save_thresholds
+from edge_agent.revisions import activate, revision_names, save_thresholds
 from edge_agent.station import CameraPart, MqttPart, Station, TriggerPart
+from edge_agent.thresholds import load_thresholds
 from engines.command_line import track, write_json
 from engines.images import list_images
 from engines.machine import describe_machine

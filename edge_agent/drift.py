@@ -15,7 +15,7 @@ from engines.images import Frame
 # In standard deviations of good parts. With 1 and 25, a shift by 2.5 takes 17 parts to be seen.
 ALLOWANCE, LIMIT = 1.0, 25.0
 # One part cannot say more than this: not every defect is a drift.
-_MOST_OF_ONE_PART = 3.5
+MOST_OF_ONE_PART = 3.5
 _ROW_STEP = 4
 _SMALLEST = 1e-3
 # The median absolute deviation of normal values, times this, is their standard deviation.
@@ -72,7 +72,7 @@ class DriftWatch:
         """Take one frame into account."""
         for name, usual in self._usual.items():
             distance = (figures[name] - usual.middle) / usual.spread
-            distance = min(max(distance, -_MOST_OF_ONE_PART), _MOST_OF_ONE_PART)
+            distance = min(max(distance, -MOST_OF_ONE_PART), MOST_OF_ONE_PART)
             sums = self._sums[name]
             for side, sign in enumerate((1.0, -1.0)):
                 # Bounded, so that it falls as fast as it rose once frames are as usual again.
