@@ -9,6 +9,7 @@ from engines.command_line import run_command
 COMMANDS = {
     "fit": "calibrate.commands.fit",
     "history": "calibrate.commands.history",
+    "diff": "calibrate.commands.diff",
     "activate": "calibrate.commands.activate",
     "rollback": "calibrate.commands.rollback",
     "evaluate": "calibrate.commands.evaluate",
