@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from edge_agent.messages import Topics
+from edge_agent.topics import Topics
 from engines.recipe import load_recipe
 
 BIN = Path(sys.executable).parent

@@ -8,15 +8,11 @@ Whatever is uncertain on this way ends as INVALID; nothing on it ends as PASS bu
 from __future__ import annotations
 
 import fcntl
-import gc
 import logging
 import os
 import select
-import signal
-import sys
 import time
 from contextlib import ExitStack, suppress
-from types import FrameType
 
 from edge_agent.answers import Answers
 from edge_agent.broker import EmbeddedBroker
@@ -24,9 +20,10 @@ from edge_agent.camera.client import CameraProcess
 from edge_agent.camera.messages import BadFrame, CameraEvent, CameraLost, CameraOpened, FrameCaptured, FramesEnded
 from edge_agent.command_intake import CommandIntake
 from edge_agent.freshness import capture_until_ns, unfit_time
+from edge_agent.heartbeat import Heartbeat
 from edge_agent.link import MqttLink
 from edge_agent.live_recipe import open_live_recipe
-from edge_agent.messages import Command, State, encode_reply, encode_state
+from edge_agent.messages import Command, State, encode_health, encode_reply, encode_state
 from edge_agent.mqtt import BrokerAddress
 from edge_agent.outbox import OpenTrigger, Outbox
 from edge_agent.part_intake import PartIntake
@@ -37,8 +34,9 @@ from edge_agent.station import Station, resolve_references, resolve_secret
 from edge_agent.station_state import StationState
 from edge_agent.station_watch import StationWatch
 from edge_agent.verdict_writer import VerdictWriter
-from engines.errors import ConfigError, EngineError, PublishError, ThresholdsError
+from engines.errors import ConfigError, EngineError, OutboxError, PublishError, ThresholdsError
 from engines.images import Frame
+from engines.service_manager import tell_service_manager
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +45,6 @@ TEST_PIECE_EVERY_S = 600.0
 RELOAD, RESUME = "reload", "resume"
 _WAIT_S = 0.25
 _FLUSH_S = 1.0
-_SWITCH_INTERVAL_S = 0.0001
 
 
 class Agent:
@@ -94,6 +91,15 @@ class Agent:
         self._link, self._publisher = self._connect(resources)
 
         self._watch = StationWatch(self._state, self._live, station.alarms)
+        self._turns = 0
+        self._heartbeat = Heartbeat(
+            {
+                "inspection": lambda: self._turns,
+                "publisher": lambda: self._publisher.beats,
+                "deadline": lambda: self._answers.timer.turns,
+            },
+            self._say_alive,
+        )
         self._stopping = False
         self._busy_slots: dict[int, int] = {}
         self._said_state = b""
@@ -111,6 +117,7 @@ class Agent:
         self._link.start()
         self._publisher.start()
         self._answers.timer.start()
+        self._heartbeat.start()
         farewell: tuple[State, tuple[str, ...]] = ("error", ("crashed",))
         try:
             while not self._stopping:
@@ -212,7 +219,8 @@ class Agent:
         request = self._camera.request(free, newer_than_ns)
         self._busy_slots[request] = free
         while (left_ns := until_ns - time.monotonic_ns()) > 0:
-            event = self._camera.next_event(left_ns / 1e9)
+            self._turns += 1
+            event = self._camera.next_event(min(left_ns / 1e9, _WAIT_S))
             self._note(event)
             match event:
                 case FrameCaptured() | BadFrame() if event.request == request:
@@ -237,6 +245,7 @@ class Agent:
     # --- camera, state and time ---------------------------------------------------------------------------------
 
     def _wait(self) -> None:
+        self._turns += 1
         timeout_s = 0 if self._intake.has_parts else _WAIT_S
         select.select([self._camera.fileno(), self._wake_reader], [], [], timeout_s)
         with suppress(BlockingIOError):
@@ -310,12 +319,15 @@ class Agent:
     def _reload(self) -> str | None:
         """Take the thresholds in force now, or keep the old ones and return why."""
         before = self._live.thresholds.name
+        tell_service_manager(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             self._live.reload_thresholds()
         except (ThresholdsError, EngineError) as problem:
             self._state.set_weakness("reload_refused", present=True)
             log.warning("reload refused: %s", problem)
             return str(problem)
+        finally:
+            tell_service_manager("READY=1")
         self._state.set_weakness("reload_refused", present=False)
         self._state.clear_fault("test_piece")
         self._watch.begin_anew()
@@ -330,11 +342,19 @@ class Agent:
     def _wake_publisher(self) -> None:
         self._publisher.wake()
 
+    def _say_alive(self, life: int) -> None:
+        """Publish the sign of life; without a connection nobody waits for it."""
+        facts = {"outbox_depth": self._outbox.depth(), **self._answers.tally.content()}
+        with suppress(PublishError, OutboxError):
+            health = encode_health(life, self._writer.boot_id, self._state.name, **facts)
+            self._link.publish(self._writer.topics.health, health, qos=0)
+
     def _publish_unstored(self, payload: bytes) -> None:
         self._link.publish(self._writer.topics.verdict, payload)
 
     def _shut_down(self, state: State, reasons: tuple[str, ...]) -> None:
         """Answer what still waits, send what can be sent within a second, and say how it ended."""
+        self._heartbeat.stop()
         self._answers.timer.stop()
         self._answers.refuse_open_parts("not_ready")
         self._publisher.flush(_FLUSH_S)
@@ -343,33 +363,6 @@ class Agent:
         # What came in while the connection closed is answered at the next start.
         self._answers.refuse_open_parts("not_ready")
         log.info("%s unacknowledged=%d", state, self._outbox.depth())
-
-
-def run_station(station: Station) -> None:
-    """Run a station until SIGTERM or SIGINT.
-
-    Raises:
-        ConfigError: A person must change something first.
-        DeviceError: The engine or the outbox cannot be opened.
-    """
-    # A thread that waits for the interpreter gets it after so long at the latest; 5 ms is Python's own choice.
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    with ExitStack() as resources:
-        agent = Agent(station, resources)
-        # A full collection would stop a part for milliseconds to look at objects that live as long as the agent.
-        gc.collect()
-        gc.freeze()
-
-        def stop(_signal: int, _frame: FrameType | None) -> None:
-            agent.stop()
-
-        def reload(_signal: int, _frame: FrameType | None) -> None:
-            agent.reload()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, stop)
-        signal.signal(signal.SIGHUP, reload)
-        agent.run()
 
 
 def _lock_state_dir(station: Station, resources: ExitStack) -> None:

@@ -11,6 +11,7 @@ from edge_agent.inspection import Inspection
 from edge_agent.outbox import OpenTrigger, Outbox
 from edge_agent.pipeline import Judgement
 from edge_agent.station_state import StationState
+from edge_agent.tally import Tally
 from edge_agent.verdict_writer import UnstoredVerdict, VerdictWriter
 from engines.errors import OutboxError, PublishError
 
@@ -40,6 +41,7 @@ class Answers:
         self._outbox, self._writer, self._state = outbox, writer, state
         self._wake_publisher, self._publish_unstored = wake_publisher, publish_unstored
         self._unstored: dict[int, UnstoredVerdict] = {}
+        self.tally = Tally()
         self.timer = DeadlineTimer(lambda part: self.finish(Judgement(reason="deadline"), None, part))
 
     def finish(self, judgement: Judgement, event: FrameCaptured | BadFrame | None, part: OpenTrigger | None) -> None:
@@ -60,6 +62,7 @@ class Answers:
         if part is not None:
             self.timer.forget(part)
         if not stored.is_late:
+            self.tally.add(stored.inspection)
             self._wake_publisher()
         _log(stored.inspection, judgement, is_late=stored.is_late)
 

@@ -12,6 +12,9 @@ from edge_agent.outbox import OpenTrigger
 
 log = logging.getLogger(__name__)
 
+# Also while nothing is due: a thread that stands still must be noticed.
+_TURN_S = 0.25
+
 
 class DeadlineTimer:
     """Calls back for each part whose deadline passes before it is forgotten.
@@ -26,6 +29,7 @@ class DeadlineTimer:
         self._due: list[tuple[int, int]] = []
         self._parts: dict[int, OpenTrigger] = {}
         self._stopping = False
+        self.turns = 0
         self._thread = threading.Thread(target=self._run, name="deadline", daemon=True)
 
     def start(self) -> None:
@@ -68,10 +72,11 @@ class DeadlineTimer:
     def _next_overdue(self) -> OpenTrigger | None:
         with self._changed:
             while not self._stopping:
+                self.turns += 1
                 if not self._due:
-                    self._changed.wait()
+                    self._changed.wait(_TURN_S)
                 elif (left_ns := self._due[0][0] - time.monotonic_ns()) > 0:
-                    self._changed.wait(left_ns / 1e9)
+                    self._changed.wait(min(left_ns / 1e9, _TURN_S))
                 elif (part := self._parts.pop(heapq.heappop(self._due)[1], None)) is not None:
                     return part
         return None

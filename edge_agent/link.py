@@ -8,8 +8,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from edge_agent.messages import Topics, encode_state
+from edge_agent.messages import encode_state
 from edge_agent.mqtt import BrokerAddress, Message, MqttClient, Receipt, Will
+from edge_agent.topics import Topics
 from engines.errors import PublishError
 
 log = logging.getLogger(__name__)

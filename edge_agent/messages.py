@@ -1,4 +1,4 @@
-"""What goes over MQTT: topics, the verdict, the state, and the strict reading of triggers and acknowledgements."""
+"""What goes over MQTT: the verdict, the state, and the strict reading of triggers and acknowledgements."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeVar
 
 from edge_agent.inspection import Defect, Inspection, Trigger
 from edge_agent.masks import EncodedMask, decode_rle, encode_png
-from engines.errors import ConfigError, MessageError
+from edge_agent.topics import Topics
+from engines.errors import MessageError
 
 SCHEMA = 1
 MAX_VERDICT_BYTES = 4096
@@ -24,67 +25,6 @@ UNREADABLE_ID = ""
 
 _T = TypeVar("_T")
 State = Literal["preoperational", "initialized", "ready", "executing", "halted", "error", "offline", "stopped"]
-
-
-@dataclass(frozen=True)
-class Topics:
-    """The topics of one station.
-
-    Raises:
-        ConfigError: A part is empty or has a character that MQTT reserves.
-    """
-
-    prefix: str
-    site: str
-    station: str
-
-    def __post_init__(self) -> None:
-        for name, value in (("prefix", self.prefix), ("site", self.site), ("station", self.station)):
-            levels = value.split("/") if name == "prefix" else [value]
-            if not all(levels) or set(value) & set("+#\0") or ("/" in value and name != "prefix"):
-                raise ConfigError(
-                    f"MQTT {name} {value!r} cannot be part of a topic.",
-                    fix="Use letters, digits, '-' and '_' (the prefix may have single '/' between them).",
-                )
-
-    @property
-    def base(self) -> str:
-        """Everything before the last word."""
-        return f"{self.prefix}/{self.site}/{self.station}"
-
-    @property
-    def state(self) -> str:
-        """Retained state of the station."""
-        return f"{self.base}/state"
-
-    @property
-    def trigger(self) -> str:
-        """Requests of the PLC."""
-        return f"{self.base}/trigger"
-
-    @property
-    def verdict(self) -> str:
-        """Results, never retained."""
-        return f"{self.base}/verdict"
-
-    @property
-    def ack(self) -> str:
-        """Acknowledgements of the consumers."""
-        return f"{self.base}/ack"
-
-    @property
-    def command(self) -> str:
-        """Requests of a person or a tool to the agent itself."""
-        return f"{self.base}/command"
-
-    @property
-    def reply(self) -> str:
-        """What became of each command."""
-        return f"{self.base}/reply"
-
-    def mask(self, result_id: str) -> str:
-        """Where a mask goes that is too large for its verdict."""
-        return f"{self.base}/mask/{result_id}"
 
 
 @dataclass(frozen=True)
@@ -171,6 +111,18 @@ def encode_state(
     """
     content = {"schema": SCHEMA, "state": state, "degraded": degraded, "reasons": list(reasons), "boot_id": boot_id}
     return encode_json({**content, **facts})
+
+
+def encode_health(life: int, boot_id: str, state: State, **facts: Any) -> bytes:
+    """Encode the sign of life.
+
+    Args:
+        life: Counts up once a second, from 1 at the start.
+        boot_id: Id of this start of the agent.
+        state: As on the `state` topic.
+        facts: Counts and latencies.
+    """
+    return encode_json({"schema": SCHEMA, "life": life, "boot_id": boot_id, "state": state, **facts})
 
 
 def encode_trigger(trigger: Trigger) -> bytes:

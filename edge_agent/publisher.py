@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from edge_agent.messages import Topics, mark_historical, parse_ack
+from edge_agent.messages import mark_historical, parse_ack
 from edge_agent.outbox import Outbox, OutboxEntry
+from edge_agent.topics import Topics
 from engines.errors import AgentError, OutboxError, PublishError
 
 log = logging.getLogger(__name__)

@@ -13,10 +13,11 @@ from edge_agent.ids import new_boot_id, uuid7
 from edge_agent.inspection import Inspection, Verdict
 from edge_agent.live_recipe import LiveRecipe
 from edge_agent.masks import EncodedMask, encode_mask
-from edge_agent.messages import Topics, encode_verdict
+from edge_agent.messages import encode_verdict
 from edge_agent.outbox import OpenTrigger, Outbox
 from edge_agent.pipeline import Judgement
 from edge_agent.station import Station
+from edge_agent.topics import Topics
 
 _TIME_ERROR = 5
 _TIMEX_BYTES = 512

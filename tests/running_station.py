@@ -13,8 +13,9 @@ from pathlib import Path
 import yaml
 
 from edge_agent.ids import uuid7
-from edge_agent.messages import Topics, encode_ack, encode_command
+from edge_agent.messages import encode_ack, encode_command
 from edge_agent.mqtt import BrokerAddress, MqttClient
+from edge_agent.topics import Topics
 
 DEADLINE_S = 20.0
 COMMAND = Path(sys.executable).with_name("edge-agent")

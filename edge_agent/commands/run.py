@@ -6,7 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from edge_agent.agent import run_station
+from edge_agent.service import run_station
 from edge_agent.station import load_station
 
 HELP = "inspect every part and publish the verdict, until SIGTERM"

@@ -18,8 +18,9 @@ from typing import Any, TextIO
 
 from edge_agent.consumer import Consumer, PartResult
 from edge_agent.ids import uuid7
-from edge_agent.messages import Topics, encode_ack, encode_trigger, parse_object
+from edge_agent.messages import encode_ack, encode_trigger, parse_object
 from edge_agent.mqtt import BrokerAddress, Message, MqttClient, Receipt
+from edge_agent.topics import Topics
 from engines.command_line import track
 from engines.errors import MessageError, PublishError, UsageError
 

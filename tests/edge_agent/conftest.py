@@ -4,7 +4,7 @@ import pytest
 from message_side import Plc, StationSide
 from mosquitto import Mosquitto, find_mosquitto
 
-from edge_agent.messages import Topics
+from edge_agent.topics import Topics
 
 
 def pytest_report_header():

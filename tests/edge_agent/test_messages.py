@@ -14,7 +14,6 @@ from edge_agent.messages import (
     MAX_INPUT_BYTES,
     MAX_VERDICT_BYTES,
     BadTriggerError,
-    Topics,
     encode_ack,
     encode_state,
     encode_trigger,
@@ -23,6 +22,7 @@ from edge_agent.messages import (
     parse_ack,
     parse_trigger,
 )
+from edge_agent.topics import Topics
 from engines.errors import ConfigError, MessageError
 
 TOPICS = Topics("edge/v1", "plant", "cell-1")
