@@ -132,6 +132,14 @@ def interval_of(alarms: npt.NDArray[np.int64], most: int) -> dict[str, Any]:
     def mean(chosen: npt.NDArray[np.int64]) -> float:
         return float(alarms[chosen].sum() / max(1, said[chosen].sum()))
 
+    if not said.any():
+        # With no alarm in n parts, the interval is longer than n / 3 with 95 % confidence (the rule of three).
+        return {
+            "alarms": 0,
+            "parts": int(alarms.sum()),
+            "mean_interval": mean(np.arange(len(alarms))),
+            "interval_95": [float(alarms.sum()) / 3],
+        }
     draws = [mean(_BY_CHANCE.integers(0, len(alarms), len(alarms))) for _ in range(2000)]
     low, high = np.quantile(draws, [0.025, 0.975])
     return {
@@ -153,6 +161,10 @@ def delay_of(
     return {"median": float(np.median(delays)), "largest": float(delays.max()), "frames": float(len(values))}
 
 
+def _bounds(bounds: list[float]) -> str:
+    return f"at least {bounds[0]:,.0f}" if len(bounds) == 1 else " to ".join(f"{bound:,.0f}" for bound in bounds)
+
+
 def tables(rows: list[dict[str, Any]]) -> str:
     """Return what the rows say, as Markdown."""
     shown = [
@@ -160,8 +172,8 @@ def tables(rows: list[dict[str, Any]]) -> str:
             f"{row['frames']:,}",
             str(row["runs"]),
             f"{row['false_alarms']['alarms']} in {row['false_alarms']['parts']:,} parts",
-            f"{'at least ' if not row['false_alarms']['alarms'] else ''}{row['false_alarms']['mean_interval']:,.0f}",
-            " to ".join(f"{bound:,.0f}" for bound in row["false_alarms"]["interval_95"]),
+            f"{'-' if not row['false_alarms']['alarms'] else format(row['false_alarms']['mean_interval'], ',.0f')}",
+            _bounds(row["false_alarms"]["interval_95"]),
             row["commit"],
         ]
         for row in rows

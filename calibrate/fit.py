@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import getpass
 import io
 import json
 from collections import defaultdict
@@ -12,8 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
-
-import numpy as np
 
 from calibrate.conformal import check_enough_groups, conformal_factor
 from calibrate.figures import percent
@@ -26,8 +23,8 @@ from calibrate.usual_frames import UsualFrames
 from edge_agent.decision import decide, score, z_map
 from edge_agent.drift import figures_of, usual_of
 from edge_agent.frame_limits import brightness_and_contrast, fit_frame_limits
-from edge_agent.revisions import UNNAMED, save_thresholds
-from edge_agent.thresholds import Calibration, FrameLimits, Promise, ThresholdRevision
+from edge_agent.revisions import UNNAMED, printable, save_thresholds, this_user
+from edge_agent.thresholds import Calibration, Figure, FrameLimits, Promise, ThresholdRevision
 from engines.command_line import track
 from engines.errors import DatasetError, ThresholdsError, UsageError
 from engines.golden import load_golden
@@ -83,7 +80,7 @@ def fit(
         ThresholdsError: With these thresholds a test piece would pass.
     """
     min_area = _min_area_map_px(engine, wish.min_area_px)
-    ignored = read_ignored(wish.ignore, engine.recipe)
+    ignored = read_ignored(wish.ignore, engine.recipe, min_area=min_area)
     frames = assign_uses(engine.folder, images, exclude=wish.exclude, group_by=wish.group_by)
     check_enough_groups(
         len({frame.group for frame in frames if frame.use == "factor"}),
@@ -94,13 +91,13 @@ def fit(
     for frame in track([f for f in frames if f.use == "location"], label="location and scale"):
         loaded = engine.load(frame.path)
         shown.append(brightness_and_contrast(loaded.pixels))
-        usual.add(frame.path.name, engine.maps(loaded.pixels), engine.padding(loaded))
+        padding = engine.padding(loaded)
+        usual.add(frame.path.name, engine.maps(loaded.pixels), ignored if padding is None else padding | ignored)
     location, scale = usual.location_and_scale()
-    scale[:, ignored] = np.inf
 
     draft = ThresholdRevision(location, scale, _draft(engine, min_area))
     scores: dict[str, float] = {}
-    figures: dict[str, list[float]] = defaultdict(list)
+    figures: dict[Figure, list[float]] = defaultdict(list)
     group_scores: dict[str, float] = defaultdict(lambda: float("-inf"))
     for frame in track([f for f in frames if f.use == "factor"], label="factor"):
         loaded = engine.load(frame.path)
@@ -183,8 +180,8 @@ def _calibration(
         schema=1,
         revision=UNNAMED,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        made_by=getpass.getuser(),
-        note=wish.note,
+        made_by=this_user(),
+        note=printable(wish.note),
         model=engine.model,
         model_sha256=engine.runtime.model_sha256,
         factor=factor,
@@ -208,7 +205,7 @@ def check_test_pieces(engine: RecipeEngine, revision: ThresholdRevision) -> None
             raise ThresholdsError(
                 f"the test piece {piece.path.name} would pass: its score is {decision.score:.2f} and the factor "
                 f"{revision.factor:.2f}.",
-                fix="Remove defective parts from the good ones, allow more false rejects, or train longer.",
+                fix="Remove defective parts from the good ones, allow more false rejects, ignore less, or train longer.",
             )
 
 
@@ -237,7 +234,10 @@ def describe(revision: ThresholdRevision) -> Iterator[str]:
         shown = ", ".join(calibration.suspects[:_SHOWN_SUSPECTS])
         more = len(calibration.suspects) - _SHOWN_SUSPECTS
         yield f"Suspects, which stand out among the good frames: {shown}{f' and {more} more' if more > 0 else ''}."
-        yield "Look at them. They still count; if one shows no good part, fit again with --exclude NAME."
+        yield (
+            "Look at them. They have no say in what is usual, but they count for the promise; if one shows no good "
+            "part, fit again with --exclude NAME."
+        )
     if calibration.ignored_share:
         yield f"Never inspected: {percent(calibration.ignored_share)} of the region, as --ignore says."
     yield f"It belongs to the {calibration.model} model {calibration.model_sha256[:12]}."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from itertools import product, takewhile
@@ -154,11 +153,12 @@ def _settings_table(scores: Sequence[float], content: Mapping[str, Any], factor:
     trials = [Trial(**{**trial, "place": tuple(trial["place"])}) for trial in content["trials"]]
     n = len(scores)
     lines = []
-    for rank in (rank for rank in _SETTINGS if rank <= n):
+    # The list of images keeps six digits.
+    chosen = sum(one > factor * (1 + 1e-5) for one in scores) + 1
+    for rank in sorted({rank for rank in (*_SETTINGS, chosen) if rank <= n}):
         limit = scores[n - rank]
         found, total = caught(trials, limit)
-        # The list of images keeps six digits.
-        mark = "in this revision" if math.isclose(limit, factor, rel_tol=1e-5) else ""
+        mark = "in this revision" if rank == chosen else ""
         lines.append(
             row(percent(rank / (n + 1)), [percent(rate_bound(n, rank)), f"{limit:.1f}", f"{found} of {total}", mark])
         )
@@ -171,8 +171,8 @@ def _suspects(names: Sequence[str]) -> str:
         return "None."
     more = f" The first {_SHOWN_SUSPECTS} of {len(names)} are shown." if len(names) > _SHOWN_SUSPECTS else ""
     return (
-        "Look at them: a defective part among the good ones makes the limit too lenient. They still count; to take one "
-        f"out, fit again with --exclude and its name, and the promise will say so.{more}"
+        "Look at them: a defective part among the good ones makes the limit too lenient. They have no say in what is "
+        f"usual, but they count for the promise; to take one out, fit again with --exclude and its name, and the promise will say so.{more}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +12,8 @@ from typing import Literal
 
 from engines.command_line import track
 from engines.errors import DatasetError, FrameError, UsageError
+from engines.files import replace_file
 from engines.images import list_images, pixel_sha256, read_image
-from engines.moments import FEWEST
 from engines.recipe import IMAGES_FILE
 from engines.sample_split import GROUPS_FILE, Sample, merge_groups, read_groups
 from engines.survey import check_few_unusable
@@ -21,6 +22,7 @@ Use = Literal["location", "factor", "excluded"]
 GroupBy = Literal["part", "block", "none"]
 # Frames that follow each other closely show the same part or the same light.
 BLOCK_FRAMES = 20
+_LEAST_SHARE_KNOWN = 0.1
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,15 @@ def assign_uses(
         UsageError: A file to exclude is not there.
     """
     known = known_uses(recipe_folder)
-    all_samples = _read_samples(images, group_by)
-    missing = set(exclude) - {sample.path.name for sample in all_samples}
+    all_samples, sha_of = _read_samples(images, group_by)
+    missing = set(exclude) - set(sha_of)
     if missing:
         raise UsageError(
             f"--exclude: {images} has no {', '.join(sorted(missing))}.", fix="Give names of files in that folder."
         )
-    samples = [sample for sample in all_samples if sample.path.name not in exclude]
-    excluded = [sample for sample in all_samples if sample.path.name in exclude]
+    # By its pixels: a copy under another name shows the same part.
+    no_good = {sha_of[name] for name in exclude}
+    samples = [sample for sample in all_samples if sample.sha256 not in no_good]
     seen = [s for s in samples if known.get(s.sha256) in ("trained", "tuning")]
     unseen = [s for s in samples if known.get(s.sha256) not in ("trained", "tuning")]
     if not unseen:
@@ -68,24 +71,28 @@ def assign_uses(
             f"every image of {images} trained the network: on them it is too good, and any promise would be false.",
             fix="Give the whole folder that `edge-engines train` got (it set some aside), or newly recorded good parts.",
         )
-    if not seen:
-        seen, unseen = _halves(unseen, images)
-    if len(seen) < FEWEST:
+    seen_groups = {s.group for s in seen}
+    fresh = [s for s in unseen if s.group not in seen_groups]
+    if not fresh:
         raise DatasetError(
-            f"{images} holds only {len(seen)} of the frames that trained the network; location and scale need at least "
-            f"{FEWEST}.",
-            fix="Give the whole folder that `edge-engines train` got, or only newly recorded good parts.",
+            f"every group of {images} holds a frame that trained the network.",
+            fix="Give --group-by none if each frame shows another part, or newly recorded good parts.",
         )
-    trained_groups = {s.group for s in seen}
+    if len(unseen) > len(fresh):
+        print(f"{len(unseen) - len(fresh)} frames belong to groups that trained the network: left out", file=sys.stderr)
+    # A few known frames among new ones do not say what is usual now.
+    if len(seen) < _LEAST_SHARE_KNOWN * len(samples):
+        seen, fresh = _halves(fresh, images)
     frames = [FitFrame(s.path, s.sha256, s.group, "location") for s in seen]
-    frames += [FitFrame(s.path, s.sha256, s.group, "factor") for s in unseen if s.group not in trained_groups]
-    return frames + [FitFrame(s.path, s.sha256, s.group, "excluded") for s in excluded]
+    frames += [FitFrame(s.path, s.sha256, s.group, "factor") for s in fresh]
+    return frames + [FitFrame(s.path, s.sha256, s.group, "excluded") for s in all_samples if s.sha256 in no_good]
 
 
-def _read_samples(images: Path, group_by: GroupBy | None) -> list[Sample]:
-    """Read every picture once; groups that share one are one group, named after the first of them.
+def _read_samples(images: Path, group_by: GroupBy | None) -> tuple[list[Sample], dict[str, str]]:
+    """Read every picture once, and return the different ones, and the hash of every file by its name.
 
-    Files that cannot be read are named and skipped, as in training; more than 1 % of them are refused.
+    Groups that share a picture are one group, named after the first of them. Files that cannot be read are named and
+    skipped, as in training; more than 1 % of them are refused.
     """
     paths = list_images(images)
     groups = _groups_of(images, paths, group_by)
@@ -109,14 +116,14 @@ def _read_samples(images: Path, group_by: GroupBy | None) -> list[Sample]:
         first = different.setdefault(sample.sha256, replace(sample, group=name))
         if first.path != sample.path:
             print(f"counted once: {sample.path.name} has the pixels of {first.path.name}", file=sys.stderr)
-    return list(different.values())
+    return list(different.values()), {sample.path.name: sample.sha256 for sample in samples}
 
 
 def _groups_of(images: Path, paths: Sequence[Path], group_by: GroupBy | None) -> dict[str, str]:
     if group_by == "none":
         return {}
     if group_by == "block":
-        return {path.name: f"block {index // BLOCK_FRAMES}" for index, path in enumerate(paths)}
+        return blocks([path.name for path in paths])
     groups = read_groups(images, [path.name for path in paths])
     if group_by == "part" and not groups:
         raise DatasetError(
@@ -124,6 +131,22 @@ def _groups_of(images: Path, paths: Sequence[Path], group_by: GroupBy | None) ->
             fix="Write it, with the columns `file,group`, or give --group-by block or none.",
         )
     return groups
+
+
+def blocks(names: Sequence[str]) -> dict[str, str]:
+    """Return the block of 20 frames that each file belongs to, in the order of the numbers in the names.
+
+    What is left over joins the last block: a short one would not be like the others.
+    """
+    last = max(1, len(names) // BLOCK_FRAMES) - 1
+    order = sorted(names, key=lambda name: [(part.isdigit(), part.zfill(20)) for part in re.split(r"(\d+)", name)])
+    return {name: f"block {min(index // BLOCK_FRAMES, last)}" for index, name in enumerate(order)}
+
+
+def write_blocks(images: Path) -> None:
+    """Write `groups.csv` for frames that follow each other: whoever uses them later counts blocks, too."""
+    lines = [f"{name},{block}" for name, block in blocks([path.name for path in list_images(images)]).items()]
+    replace_file(images / GROUPS_FILE, "\n".join(["file,group", *lines, ""]).encode())
 
 
 def _halves(samples: Sequence[Sample], images: Path) -> tuple[list[Sample], list[Sample]]:

@@ -13,12 +13,13 @@ from engines.images import read_image
 from engines.recipe import Recipe
 
 
-def read_ignored(picture: Path | None, recipe: Recipe) -> Mask:
+def read_ignored(picture: Path | None, recipe: Recipe, *, min_area: int) -> Mask:
     """Return which map pixels are never inspected, (h, w) bool: those that lie in white by half or more.
 
     Args:
         picture: As large as a camera frame, black where the part is inspected; None ignores nothing.
         recipe: Says where the inspected region lies.
+        min_area: Smallest defect, in map pixels.
 
     Raises:
         DatasetError: It cannot be read, has another size, or leaves nothing to inspect.
@@ -39,9 +40,16 @@ def read_ignored(picture: Path | None, recipe: Recipe) -> Mask:
     x, y, roi_width, roi_height = recipe.roi_xywh_px
     white = (pixels[y : y + roi_height, x : x + roi_width].max(axis=2) > 127).astype(np.float32)
     ignored = cv2.resize(white, (width, height), interpolation=cv2.INTER_AREA) >= 0.5
-    if ignored.all():
+    if _largest_region(~ignored) < min_area:
         raise DatasetError(
-            f"--ignore: {picture} ignores the whole inspected region: every part would pass.",
+            f"--ignore: {picture} ignores the whole inspected region, or all but spots that are smaller than the "
+            "smallest defect: every part would pass.",
             fix="White is ignored and black is inspected; swap them if it is the other way round.",
         )
     return np.asarray(ignored)
+
+
+def _largest_region(inspected: Mask) -> int:
+    """Return the size of the largest 8-connected region, in map pixels."""
+    _, _, stats, _ = cv2.connectedComponentsWithStats(inspected.astype(np.uint8), connectivity=8)
+    return int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))

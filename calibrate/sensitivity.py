@@ -162,11 +162,13 @@ def _place(
     """Return a random place that is inspected: its field, and x and y in camera pixels."""
     x, y, width, height = engine.recipe.roi_xywh_px
     map_height, map_width = thresholds.ignored.shape
-    across = down = 0.5
-    for _ in range(100):
-        across, down = random.uniform(_MARGIN, 1 - _MARGIN, 2).tolist()
-        if not thresholds.ignored[int(down * map_height), int(across * map_width)]:
-            break
+    inspected = ~thresholds.ignored
+    inner = np.zeros_like(inspected)
+    top, left = (int(np.ceil(_MARGIN * side)) for side in (map_height, map_width))
+    inner[top : map_height - top, left : map_width - left] = True
+    places = np.argwhere(inspected & inner if (inspected & inner).any() else inspected)
+    row, column = places[random.integers(len(places))].tolist()
+    down, across = (row + 0.5) / map_height, (column + 0.5) / map_width
     return (int(down * PLACES), int(across * PLACES)), (x + across * width, y + down * height)
 
 

@@ -18,7 +18,7 @@ from edge_agent.answers import Answers
 from edge_agent.broker import EmbeddedBroker
 from edge_agent.camera.client import CameraProcess
 from edge_agent.camera.messages import BadFrame, CameraEvent, CameraLost, CameraOpened, FrameCaptured, FramesEnded
-from edge_agent.command_intake import CommandIntake
+from edge_agent.command_intake import RELOAD, RESUME, CommandIntake
 from edge_agent.freshness import capture_until_ns, unfit_time
 from edge_agent.heartbeat import Heartbeat
 from edge_agent.link import MqttLink
@@ -42,7 +42,8 @@ log = logging.getLogger(__name__)
 
 SLOTS = 4
 TEST_PIECE_EVERY_S = 600.0
-RELOAD, RESUME = "reload", "resume"
+# Answers to a trigger that should not have come; all other INVALID parts go into the reject bin for the station's sake.
+_NOT_A_REJECT = {"not_ready", "wrong_recipe", "id_conflict", "bad_trigger"}
 _WAIT_S = 0.25
 _FLUSH_S = 1.0
 
@@ -87,7 +88,7 @@ class Agent:
         self._intake = PartIntake(
             self._outbox, begun=self._part_begun, resend=self._wake_publisher, refuse=self._answers.outbox_failed
         )
-        self._commands = CommandIntake(self._wake)
+        self._commands = CommandIntake(self._wake, self._refuse_command)
         self._link, self._publisher = self._connect(resources)
 
         self._watch = StationWatch(self._state, self._live, station.alarms)
@@ -125,8 +126,8 @@ class Agent:
                 if waiting := self._intake.next_part():
                     self._inspect(*waiting)
                 self._take_camera_events()
-                while command := self._commands.next_command():
-                    self._obey(command)
+                if not self._intake.has_parts:
+                    self._obey(self._commands.next_commands())
                 self._keep_ready()
                 if self.station.camera.mode == "free_run":
                     self._request_ahead()
@@ -141,7 +142,7 @@ class Agent:
 
     def reload(self) -> None:
         """Take the thresholds in force after the part in hand; safe in a signal handler and from any thread."""
-        self._commands.put(Command(RELOAD, None))
+        self._commands.hang_up()
 
     def _connect(self, resources: ExitStack) -> tuple[MqttLink, OutboxPublisher]:
         mqtt = self.station.mqtt
@@ -188,7 +189,7 @@ class Agent:
         elif time.monotonic_ns() > self._deadline_ns(part) and reason is None:
             judgement = Judgement(reason="deadline", stage_ns=judgement.stage_ns)
         self._answers.finish(judgement, event, part)
-        if reason is None:
+        if reason not in _NOT_A_REJECT:
             self._watch.add(judgement, self._frame_of(event))
 
     def _frame_of(self, event: FrameCaptured | BadFrame | None) -> Frame | None:
@@ -301,20 +302,40 @@ class Agent:
 
     # --- commands -----------------------------------------------------------------------------------------------
 
-    def _obey(self, command: Command) -> None:
-        """Do what was asked, and reply."""
-        problem = None
-        if command.name == RELOAD:
-            problem = self._reload()
-        elif command.name == RESUME:
-            self._watch.resume()
-        else:
-            problem = f"there is no command {command.name!r}. Send {RELOAD!r} or {RESUME!r}."
+    def _obey(self, commands: list[Command]) -> None:
+        """Do once what was asked, and answer everybody who asked for it."""
+        if not commands:
+            return
+        match commands[0].name:
+            case "reload":
+                problem = self._reload()
+            case "resume":
+                problem = self._resume()
+            case unknown:
+                problem = f"there is no command {unknown!r}. Send {RELOAD!r} or {RESUME!r}."
+        for command in commands:
+            self._reply(command, problem)
+
+    def _reply(self, command: Command, problem: str | None) -> None:
         reply = encode_reply(command, problem=problem, threshold_rev=self._live.thresholds.name)
         try:
             self._link.publish(self._writer.topics.reply, reply)
         except PublishError as lost:
             log.warning("the reply to %s is lost: %s", command.name, lost)
+
+    def _refuse_command(self, command: Command) -> None:
+        self._reply(command, "too many commands wait. Send it again when the others are answered.")
+
+    def _resume(self) -> str | None:
+        """Inspect again after a person has looked, or return why that cannot be."""
+        try:
+            self._live.check_test_pieces()
+        except EngineError as problem:
+            self._state.set_fault("test_piece", problem)
+            return str(problem)
+        self._state.clear_fault("test_piece")
+        self._watch.resume()
+        return None
 
     def _reload(self) -> str | None:
         """Take the thresholds in force now, or keep the old ones and return why."""
@@ -322,7 +343,7 @@ class Agent:
         tell_service_manager(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
             self._live.reload_thresholds()
-        except (ThresholdsError, EngineError) as problem:
+        except (ThresholdsError, EngineError, OSError) as problem:
             self._state.set_weakness("reload_refused", present=True)
             log.warning("reload refused: %s", problem)
             return str(problem)

@@ -10,20 +10,23 @@ from edge_agent.messages import Command, parse_command
 
 log = logging.getLogger(__name__)
 
+RELOAD, RESUME = "reload", "resume"
 # Nobody sends so many; more would only be a mistake that repeats itself.
-_MOST_WAITING = 16
+MOST_WAITING = 16
 
 
 class CommandIntake:
-    """Takes commands in any thread, and in signal handlers, and hands them to the inspection thread.
+    """Takes commands in any thread, and hands them to the inspection thread.
 
     Args:
         wake: Called when one has come; safe in a signal handler.
+        refuse: Called with a command for which there is no room; it must be answered at once.
     """
 
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
-        self._waiting: deque[Command] = deque(maxlen=_MOST_WAITING)
+    def __init__(self, wake: Callable[[], None], refuse: Callable[[Command], None]) -> None:
+        self._wake, self._refuse = wake, refuse
+        self._waiting: deque[Command] = deque()
+        self._hung_up = False
 
     def take(self, payload: bytes) -> None:
         """Take a message from the command topic.
@@ -33,13 +36,23 @@ class CommandIntake:
         """
         command = parse_command(payload)
         log.info("command=%s correlation_id=%s", command.name, command.correlation_id)
-        self.put(command)
-
-    def put(self, command: Command) -> None:
-        """Take a command."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._refuse(command)
+            return
         self._waiting.append(command)
         self._wake()
 
-    def next_command(self) -> Command | None:
-        """Return the oldest waiting command; None when none waits."""
-        return self._waiting.popleft() if self._waiting else None
+    def hang_up(self) -> None:
+        """Take SIGHUP: `reload` without a reply. Safe in a signal handler."""
+        self._hung_up = True
+        self._wake()
+
+    def next_commands(self) -> list[Command]:
+        """Return the oldest waiting command; with a `reload`, all of them that wait: one run answers them all."""
+        if self._hung_up or (self._waiting and self._waiting[0].name == RELOAD):
+            self._hung_up = False
+            found = [command for command in list(self._waiting) if command.name == RELOAD]
+            for command in found:
+                self._waiting.remove(command)
+            return found or [Command(RELOAD, None)]
+        return [self._waiting.popleft()] if self._waiting else []

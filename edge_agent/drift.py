@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import get_args
 
 import cv2
 import numpy as np
 
 from edge_agent.frame_limits import brightness_and_contrast
-from edge_agent.thresholds import Usual
+from edge_agent.thresholds import Figure, Usual
 from engines.images import Frame
 
 # In standard deviations of good parts. With 1 and 25, a shift by 2.5 takes 17 parts to be seen.
@@ -20,10 +21,12 @@ _ROW_STEP = 4
 _SMALLEST = 1e-3
 # The median absolute deviation of normal values, times this, is their standard deviation.
 _MAD_TO_DEVIATION = 1.4826
-FIGURES = ("score", "brightness", "contrast", "sharpness")
+FIGURES: tuple[Figure, ...] = get_args(Figure)
+# With fewer, what is usual is known too badly: with 10, every fifth station would give a false alarm.
+FEWEST_FRAMES = 30
 
 
-def figures_of(frame: Frame, score: float) -> dict[str, float]:
+def figures_of(frame: Frame, score: float) -> dict[Figure, float]:
     """Return what of a frame is watched.
 
     Args:
@@ -45,10 +48,12 @@ def sharpness(frame: Frame) -> float:
     return float(np.mean(cv2.mean(cv2.absdiff(rows[:, 1:], rows[:, :-1]))[: frame.shape[2]]))
 
 
-def usual_of(measured: Mapping[str, list[float]]) -> dict[str, Usual]:
-    """Return median and spread of each figure of good frames; a figure that never varies is not watched."""
+def usual_of(measured: Mapping[Figure, list[float]]) -> dict[Figure, Usual]:
+    """Return median and spread of each figure of good frames; what never varies, or has few frames, is not watched."""
     found = {}
     for name, values in measured.items():
+        if len(values) < FEWEST_FRAMES:
+            continue
         middle = float(np.median(values))
         spread = _MAD_TO_DEVIATION * float(np.median(np.abs(np.asarray(values) - middle)))
         if spread > 0:
@@ -63,12 +68,17 @@ class DriftWatch:
         usual: Middle and spread of each figure of good frames; figures that are not named are not watched.
     """
 
-    def __init__(self, usual: Mapping[str, Usual]) -> None:
+    def __init__(self, usual: Mapping[Figure, Usual]) -> None:
         self._usual = usual
         self._sums = {name: [0.0, 0.0] for name in usual}
-        self._drifting: set[str] = set()
+        self._drifting: set[Figure] = set()
 
-    def add(self, figures: Mapping[str, float]) -> None:
+    @property
+    def watches(self) -> bool:
+        """Whether there is anything to compare with."""
+        return bool(self._usual)
+
+    def add(self, figures: Mapping[Figure, float]) -> None:
         """Take one frame into account."""
         for name, usual in self._usual.items():
             distance = (figures[name] - usual.middle) / usual.spread
@@ -82,6 +92,6 @@ class DriftWatch:
             elif max(sums) == 0.0:
                 self._drifting.discard(name)
 
-    def drifting(self) -> Iterator[str]:
+    def drifting(self) -> Iterator[Figure]:
         """Yield the figures that have left what is usual and have not come back."""
         yield from (name for name in FIGURES if name in self._drifting)

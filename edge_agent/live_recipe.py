@@ -59,6 +59,15 @@ class LiveRecipe:
         """
         self._must_reject(next(self._turns), self.thresholds)
 
+    def check_test_pieces(self) -> None:
+        """Send every test piece through engine and thresholds.
+
+        Raises:
+            EngineError: One was not rejected, or the engine failed.
+        """
+        for piece in self._pieces:
+            self._must_reject(piece, self.thresholds)
+
     def reload_thresholds(self) -> None:
         """Take the revision that is in force now, if it is whole, belongs to the engine, and rejects every test piece.
 

@@ -12,7 +12,6 @@ import getpass
 import io
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,15 +23,14 @@ from types import MappingProxyType
 import numpy as np
 import yaml
 
-from edge_agent.thresholds import CURRENT, ThresholdRevision, load_thresholds
+from edge_agent.thresholds import CURRENT, REVISION, ThresholdRevision, load_thresholds, name_in_force
 from engines.errors import ThresholdsError
-from engines.files import replace_file, sync_directory
-from engines.recipe import THRESHOLDS_FOLDER, write_manifest
+from engines.files import replace_file, sha256_of, sync_directory
+from engines.recipe import MODEL_FILES, THRESHOLDS_FOLDER, write_manifest
 
 LOG = "log.jsonl"
 # What a revision is called until it is saved.
 UNNAMED = "r0000"
-_REVISION = re.compile(r"r\d{4,}")
 
 
 @dataclass(frozen=True)
@@ -50,16 +48,8 @@ class Change:
 def revision_names(recipe_folder: Path) -> list[str]:
     """Return the names of all revisions, oldest first."""
     folder = recipe_folder / THRESHOLDS_FOLDER
-    names = (p.name for p in folder.glob("r*") if p.is_dir() and _REVISION.fullmatch(p.name))
+    names = (p.name for p in folder.glob("r*") if p.is_dir() and REVISION.fullmatch(p.name))
     return sorted(names, key=lambda name: int(name[1:]))
-
-
-def name_in_force(recipe_folder: Path) -> str | None:
-    """Return the name of the revision in force; None if there is none."""
-    try:
-        return (recipe_folder / THRESHOLDS_FOLDER / CURRENT).read_text().strip()
-    except FileNotFoundError:
-        return None
 
 
 def save_thresholds(
@@ -88,8 +78,9 @@ def save_thresholds(
     folder = recipe_folder / THRESHOLDS_FOLDER
     folder.mkdir(exist_ok=True)
     with _alone(folder):
-        names = revision_names(recipe_folder)
-        name = f"r{int(names[-1][1:]) + 1 if names else 1:04d}"
+        # A name in the log is never used again, even where its folder is gone.
+        taken = [*revision_names(recipe_folder), *(change.revision for change in read_log(recipe_folder))]
+        name = f"r{max((int(one[1:]) for one in taken), default=0) + 1:04d}"
         named = replace(revision, calibration=revision.calibration.model_copy(update={"revision": name}))
         partial = folder / f".{name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
@@ -122,9 +113,7 @@ def rollback(recipe_folder: Path, *, note: str = "") -> ThresholdRevision:
         OSError: The log or the name could not be written; the one in force stays.
     """
     with _alone(recipe_folder / THRESHOLDS_FOLDER):
-        current = name_in_force(recipe_folder)
-        came = [c for c in read_log(recipe_folder) if c.action == "activate" and c.revision == current]
-        before = came[-1].before if came else None
+        current, before = name_in_force(recipe_folder), _before(read_log(recipe_folder))
         if before is None:
             raise ThresholdsError(
                 f"nothing was in force before {current}." if current else "no revision is in force.",
@@ -133,10 +122,24 @@ def rollback(recipe_folder: Path, *, note: str = "") -> ThresholdRevision:
         return _put_in_force(recipe_folder, before, "rollback", note)
 
 
+def _before(log: list[Change]) -> str | None:
+    """Return what was in force before the present revision was activated; each rollback takes one activation back."""
+    stack: list[str | None] = []
+    for change in log:
+        if change.action == "rollback" and stack:
+            stack.pop()
+        elif change.action == "activate":
+            stack.append(change.before)
+    return stack[-1] if stack else None
+
+
 def read_log(recipe_folder: Path) -> list[Change]:
-    """Return the changes, oldest first; a line that a power cut has cut short is left out."""
+    """Return the changes, oldest first; a line that a power cut has cut short is left out.
+
+    A line is written before its change is made, so the last one may tell of a change that a power cut prevented.
+    """
     try:
-        lines = (recipe_folder / THRESHOLDS_FOLDER / LOG).read_text(encoding="utf-8").splitlines()
+        lines = (recipe_folder / THRESHOLDS_FOLDER / LOG).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
     return [change for line in lines if (change := _read(line)) is not None]
@@ -157,13 +160,41 @@ def _put_in_force(recipe_folder: Path, name: str, action: str, note: str) -> Thr
             fix=f"Choose one of: {', '.join(names)}." if names else "Fit one with `edge-calibrate fit`.",
         )
     revision = load_thresholds(recipe_folder, name=name)
-    before = name_in_force(recipe_folder)
+    _check_model(recipe_folder, revision)
+    try:
+        before = name_in_force(recipe_folder)
+    except ThresholdsError:
+        # This is how it is mended.
+        before = None
     if before != name:
         at = datetime.now(timezone.utc).isoformat(timespec="seconds")
         # First: what is in force must never be missing in the log.
-        _append(folder / LOG, Change(at, getpass.getuser(), action, name, before, note))
+        _append(folder / LOG, Change(at, this_user(), action, name, before, printable(note)))
     replace_file(folder / CURRENT, f"{name}\n".encode())
     return revision
+
+
+def _check_model(recipe_folder: Path, revision: ThresholdRevision) -> None:
+    calibration = revision.calibration
+    model = recipe_folder / MODEL_FILES[calibration.model]
+    if calibration.model_sha256 != sha256_of(model):
+        raise ThresholdsError(
+            f"revision {revision.name} was fitted on another {model.name} than this recipe's.",
+            fix="Fit again with `edge-calibrate fit`, or choose another revision with `edge-calibrate history`.",
+        )
+
+
+def this_user() -> str:
+    """Return the name of who runs this, or the number where it has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def printable(text: str) -> str:
+    """Return a text as it can be written anywhere: what no encoding knows becomes a question mark."""
+    return text.encode("utf-8", errors="replace").decode()
 
 
 def _append(path: Path, change: Change) -> None:

@@ -28,6 +28,7 @@ class StationWatch:
         decision = judgement.decision
         if decision is not None and frame is not None:
             self._drift.add(figures_of(frame, decision.score))
+        self._state.set_weakness("drift_unwatched", present=not self._drift.watches)
         drifting = [*self._drift.drifting()]
         for figure in FIGURES:
             self._state.set_weakness(f"drift_{figure}", present=figure in drifting)

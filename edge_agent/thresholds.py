@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from engines.runtime import Maps
 from engines.yaml_file import StrictModel, load_yaml
 
 CURRENT = "current"
+REVISION = re.compile(r"r\d{4,}")
 _REFIT = "Fit again: `edge-calibrate fit RECIPE --images DIR --false-reject-rate RATE`."
 
 
@@ -37,6 +39,9 @@ class FrameLimits(StrictModel):
     mean_low: float
     mean_high: float
     contrast_low: float
+
+
+Figure = Literal["score", "brightness", "contrast", "sharpness"]
 
 
 class Usual(StrictModel):
@@ -61,7 +66,7 @@ class Calibration(StrictModel):
     frame_limits: FrameLimits
     promise: Promise
     # By figure: score, brightness, contrast, sharpness; what drift is measured against.
-    usual: dict[str, Usual] = Field(default_factory=dict)
+    usual: dict[Figure, Usual] = Field(default_factory=dict)
     ignored_share: float = 0.0
     # File names: what stood out among the good frames, and what a person took out of them.
     suspects: list[str] = Field(default_factory=list)
@@ -104,6 +109,26 @@ class ThresholdRevision:
         return np.asarray(np.isinf(self.scale).any(axis=0))
 
 
+def name_in_force(recipe_folder: Path) -> str | None:
+    """Return the name of the revision in force; None if there is none.
+
+    Raises:
+        ThresholdsError: What names it is damaged.
+    """
+    path = recipe_folder / THRESHOLDS_FOLDER / CURRENT
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    name = content.decode("ascii", errors="replace").strip()
+    if not REVISION.fullmatch(name):
+        raise ThresholdsError(
+            f"{path} is damaged: it names no revision.",
+            fix="Choose one with `edge-calibrate history`, and put it in force with `edge-calibrate activate`.",
+        )
+    return name
+
+
 def load_calibration(recipe_folder: Path, name: str) -> Calibration:
     """Read what one revision says of itself; its arrays are checked by their hashes, and not read.
 
@@ -115,7 +140,13 @@ def load_calibration(recipe_folder: Path, name: str) -> Calibration:
         check_manifest(folder)
     except RecipeError as problem:
         raise ThresholdsError(problem.problem, fix=_REFIT) from problem
-    return load_yaml(folder / "calibration.yaml", Calibration, error=ThresholdsError)
+    calibration = load_yaml(folder / "calibration.yaml", Calibration, error=ThresholdsError)
+    if calibration.revision != name:
+        raise ThresholdsError(
+            f"{folder} holds revision {calibration.revision}: somebody has copied or renamed it.",
+            fix="Remove the folder, and put a revision in force by `edge-calibrate activate`.",
+        )
+    return calibration
 
 
 def load_thresholds(recipe_folder: Path, *, name: str | None = None) -> ThresholdRevision:
@@ -125,11 +156,9 @@ def load_thresholds(recipe_folder: Path, *, name: str | None = None) -> Threshol
         ThresholdsError: There is none, or a file of it is missing, altered or contradicts itself.
     """
     folder = recipe_folder / THRESHOLDS_FOLDER
+    name = name or name_in_force(recipe_folder)
     if name is None:
-        try:
-            name = (folder / CURRENT).read_text().strip()
-        except OSError as problem:
-            raise ThresholdsError(f"{recipe_folder} has no threshold revision in force.", fix=_REFIT) from problem
+        raise ThresholdsError(f"{recipe_folder} has no threshold revision in force.", fix=_REFIT)
     calibration = load_calibration(recipe_folder, name)
     try:
         location = np.load(folder / name / "location.npy", allow_pickle=False)

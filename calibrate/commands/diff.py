@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     table = Table("", one.name, other.name, title=recipe.name)
     for title, before, after in lines:
         table.add_row(title, before, after)
-    Console().print(table)
+    Console(markup=False).print(table)
     if arguments.html:
         _write_page(arguments.html, recipe.name, one, other, lines)
     write_json(arguments.json, {title: [before, after] for title, before, after in lines})

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import get_args
 
 from calibrate.commands.activate import TAKEN_UP
 from calibrate.fit import FitWish, describe, fit
 from calibrate.fit_page import write_fit_page
-from calibrate.good_frames import GroupBy
+from calibrate.good_frames import GroupBy, write_blocks
 from calibrate.recipe_engine import RecipeEngine, has_tensorrt
 from calibrate.sensitivity import card_lines, read_card
 from edge_agent.camera.recording import Recording, record
@@ -70,13 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    _check(arguments)
     chosen = arguments.engine
     if chosen == "auto":
         chosen = "tensorrt" if has_tensorrt() else "cpu"
-    with (
-        _good_frames(arguments) as images,
-        closing(RecipeEngine(arguments.recipe, model=chosen, runtime=chosen)) as engine,
-    ):
+    images = _good_frames(arguments)
+    with closing(RecipeEngine(arguments.recipe, model=chosen, runtime=chosen)) as engine:
         revision = fit(engine, images, _wish(arguments), with_card=True)
         if arguments.html:
             write_fit_page(engine, revision, images, arguments.html)
@@ -84,6 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(line)
     for line in card_lines(read_card(arguments.recipe, revision.name)):
         print(line)
+    if arguments.camera:
+        print(f"Its good frames are in {images}.")
     if arguments.no_activate:
         print(f"It is not in force yet: edge-calibrate activate {arguments.recipe} {revision.name}")
     else:
@@ -93,6 +93,20 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse what contradicts itself before anything is computed."""
+    if arguments.camera is None and (arguments.images is None or arguments.frames is not None):
+        raise UsageError("where are the good frames?", fix="Give either --images DIR, or --camera URI and --frames N.")
+    if arguments.camera is not None and arguments.frames is None:
+        raise UsageError("--camera needs --frames N.", fix="Say how many good frames it shall take.")
+    if arguments.camera is not None and arguments.exclude:
+        raise UsageError(
+            "--exclude names a file, and a camera takes new ones.", fix="Fit again with --images and the kept frames."
+        )
+    if arguments.html is not None and not arguments.html.parent.is_dir():
+        raise UsageError(f"--html: there is no folder {arguments.html.parent}.", fix="Make it, or name another file.")
+
+
 def _wish(arguments: argparse.Namespace) -> FitWish:
     return FitWish(
         arguments.false_reject_rate,
@@ -100,29 +114,22 @@ def _wish(arguments: argparse.Namespace) -> FitWish:
         min_area_px=arguments.min_area_px,
         note=arguments.note,
         exclude=tuple(arguments.exclude),
-        group_by=arguments.group_by or ("block" if arguments.camera else None),
+        group_by=arguments.group_by,
         ignore=arguments.ignore,
     )
 
 
-@contextmanager
-def _good_frames(arguments: argparse.Namespace) -> Iterator[Path]:
-    """Lend the folder of the good frames, after taking them from the camera if there is one."""
+def _good_frames(arguments: argparse.Namespace) -> Path:
+    """Return the folder of the good frames, after taking them from the camera if there is one; they are kept."""
     if arguments.camera is None:
-        if arguments.images is None or arguments.frames is not None:
-            raise UsageError(
-                "where are the good frames?", fix="Give either --images DIR, or --camera URI and --frames N."
-            )
-        yield arguments.images
-        return
-    if arguments.frames is None:
-        raise UsageError("--camera needs --frames N.", fix="Say how many good frames it shall take.")
-    with TemporaryDirectory(prefix="good-") as temporary:
-        folder = arguments.images or Path(temporary)
-        recording = Recording(folder)
-        recording.check_unused()
-        with closing(record(arguments.camera, recording, frames=arguments.frames, left_out=[])) as saved:
-            taken = sum(1 for _ in track(saved, label="taking good frames", total=arguments.frames))
-        if taken < arguments.frames:
-            print(f"The camera delivered {taken} of {arguments.frames} frames.", file=sys.stderr)
-        yield folder
+        images: Path = arguments.images
+        return images
+    folder = arguments.images or Path(mkdtemp(prefix="good-frames-"))
+    recording = Recording(folder)
+    recording.check_unused()
+    with closing(record(arguments.camera, recording, frames=arguments.frames, left_out=[])) as saved:
+        taken = sum(1 for _ in track(saved, label="taking good frames", total=arguments.frames))
+    if taken < arguments.frames:
+        print(f"The camera delivered {taken} of {arguments.frames} frames.", file=sys.stderr)
+    write_blocks(folder)
+    return folder

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from calibrate.figures import percent
-from edge_agent.revisions import name_in_force, read_log, revision_names
-from edge_agent.thresholds import Calibration, load_calibration
+from edge_agent.revisions import read_log, revision_names
+from edge_agent.thresholds import Calibration, load_calibration, name_in_force
 from engines.command_line import write_json
 from engines.errors import ThresholdsError
 from engines.recipe import load_recipe
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.recipe
-    recipe, current, log = load_recipe(folder), name_in_force(folder), read_log(folder)
+    recipe, current, log = load_recipe(folder), _in_force(folder), read_log(folder)
     revisions = {name: _read(folder, name) for name in revision_names(folder)}
     if not revisions:
         raise ThresholdsError(
@@ -36,11 +36,12 @@ def run(arguments: argparse.Namespace) -> int:
     for name, found in revisions.items():
         mark = "in force" if name == current else ""
         table.add_row(mark, name, *(_cells(found) if isinstance(found, Calibration) else ["damaged: see below"]))
-    console = Console()
-    console.print(table)
+    Console(markup=False).print(table)
     for problem in revisions.values():
         if isinstance(problem, ThresholdsError):
             print(problem)
+    if current not in revisions:
+        print(f"In force is {current or 'nothing'}: choose a revision with `edge-calibrate activate`.")
     for change in log:
         instead = f" instead of {change.before}" if change.before else ""
         note = f": {change.note}" if change.note else ""
@@ -48,6 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
     known = {name: c.model_dump(by_alias=True) for name, c in revisions.items() if isinstance(c, Calibration)}
     write_json(arguments.json, {"in_force": current, "revisions": known, "log": [asdict(change) for change in log]})
     return 0
+
+
+def _in_force(folder: Path) -> str | None:
+    try:
+        return name_in_force(folder)
+    except ThresholdsError as problem:
+        print(problem)
+        return None
 
 
 def _read(folder: Path, name: str) -> Calibration | ThresholdsError:

@@ -61,3 +61,9 @@ def test_a_drift_in_time_is_seen():
     early = [Scored(f"hour {n:02d}", 1.0 + n / 1000) for n in range(40)]
     late = [Scored(f"hour {n}", 5.0) for n in range(50, 90)]
     assert ordered_in_time([*early, *late], wish=0.1)["rejected"] == 40
+
+
+def test_draws_beyond_the_quantile_break_a_promise_whose_mean_holds():
+    found = promise_in_draws(frames(200), wish=0.1, draws=200)
+    assert not keeps_promise({**found, "beyond": 19})
+    assert keeps_promise({**found, "beyond": 18})

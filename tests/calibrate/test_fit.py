@@ -125,17 +125,17 @@ def test_an_image_that_groups_csv_lacks_is_refused(recipe, good_frames_folder, t
     assert "lacks 39 images of its folder: 001.png" in capsys.readouterr().err
 
 
-def test_one_training_frame_gives_no_location_and_scale(recipe, good_frames_folder, tmp_path, capsys):
+def test_one_training_frame_does_not_say_what_is_usual(recipe, good_frames_folder, tmp_path):
     folder = tmp_path / "one"
     shutil.copytree(good_frames_folder, folder)
     with (recipe / "images.csv").open(newline="") as file:
         seen = [row["file"] for row in csv.DictReader(file) if row["use"] != "set_aside"]
     for name in seen[1:]:
         (folder / name).unlink()
-    assert fit(recipe, folder) == 65
-    error = capsys.readouterr().err
-    assert "only 1 of the frames that trained" in error
-    assert "Give the whole folder that `edge-engines train` got" in error
+    assert fit(recipe, folder, rate="0.1") == 0
+    with (recipe / "thresholds" / "r0001" / "images.csv").open(newline="") as file:
+        uses = [row["use"] for row in csv.DictReader(file) if row["file"] != seen[0]]
+    assert uses.count("location") == uses.count("factor") == 10
 
 
 def test_a_smallest_defect_larger_than_the_region_is_refused(recipe, good_frames_folder, capsys):

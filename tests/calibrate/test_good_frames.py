@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from calibrate.cli import main
-from calibrate.good_frames import assign_uses
+from calibrate.good_frames import assign_uses, blocks
 from edge_agent.thresholds import load_thresholds
+from engines.errors import DatasetError
 
 
 @pytest.fixture
@@ -106,3 +107,100 @@ def test_a_mask_of_another_size_or_of_everything_is_refused(
     assert fit(recipe, "--images", good_frames_folder, "--ignore", mask) == 65
     assert says in capsys.readouterr().err
     assert not (recipe / "thresholds" / "current").exists()
+
+
+def write_groups(folder, group_of):
+    names = sorted(p.name for p in folder.glob("*.png"))
+    lines = "".join(f"{name},{group_of(n)}\n" for n, name in enumerate(names))
+    (folder / "groups.csv").write_text(f"file,group\n{lines}")
+
+
+def test_a_part_of_which_the_network_knows_a_frame_gives_no_factor(tiny_recipe, good_frames_folder, tmp_path, capsys):
+    folder = shutil.copytree(good_frames_folder, tmp_path / "images")
+    write_groups(folder, lambda n: f"part {n // 2}")
+    frames = assign_uses(tiny_recipe, folder)
+    known = {f.group for f in frames if f.use == "location"}
+    factor = {f.group for f in frames if f.use == "factor"}
+    assert not known & factor
+    assert "belong to groups that trained the network" in capsys.readouterr().err
+    write_groups(folder, lambda n: "all")
+    with pytest.raises(DatasetError, match="every group of"):
+        assign_uses(tiny_recipe, folder)
+
+
+def test_the_score_of_a_part_is_that_of_its_worst_frame(recipe, good_frames_folder, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for path in sorted(good_frames_folder.glob("*.png")):
+        frame = cv2.imread(str(path))
+        cv2.imwrite(str(folder / path.name), cv2.add(frame, 1))
+    write_groups(folder, lambda n: f"part {n // 2:02d}")
+    assert fit(recipe, "--images", folder, rate="0.2") == 0
+    largest: dict[str, float] = {}
+    rows = [row for row in uses_of(recipe) if row["use"] == "factor"]
+    for row in rows:
+        largest[row["group"]] = max(largest.get(row["group"], 0.0), float(row["score"]))
+    assert len(rows) == 2 * len(largest) == 20
+    assert load_thresholds(recipe).factor == pytest.approx(sorted(largest.values())[-2], rel=1e-5)
+
+
+def test_a_few_known_frames_do_not_say_what_is_usual_among_many_new_ones(recipe, good_frames_folder, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, path in enumerate(sorted(good_frames_folder.glob("*.png"))):
+        frame = cv2.imread(str(path))
+        cv2.imwrite(str(folder / path.name), frame if number < 3 else cv2.add(frame, 1))
+    assert fit(recipe, "--images", folder, rate="0.1") == 0
+    assert sum(row["use"] == "location" for row in uses_of(recipe)) >= 15
+
+
+def test_blocks_follow_the_numbers_in_the_names_and_none_is_short():
+    names = [f"frame {number}.png" for number in range(50)]
+    found = blocks(sorted(names))
+    assert [found[name] for name in names] == ["block 0"] * 20 + ["block 1"] * 30
+
+
+def test_a_camera_takes_new_frames_so_none_can_be_excluded(recipe, capsys):
+    words = ["--camera", "synthetic://plate?size=96x80", "--frames", "20", "--exclude", "000001.png"]
+    assert fit(recipe, *words) == 64
+    assert "a camera takes new ones" in capsys.readouterr().err
+
+
+def test_a_copy_under_another_name_is_excluded_by_its_pixels(recipe, good_frames_folder, tmp_path):
+    folder = shutil.copytree(good_frames_folder, tmp_path / "images")
+    shutil.copy(folder / "007.png", folder / "zcopy.png")
+    assert fit(recipe, "--images", folder, "--exclude", "zcopy.png") == 0
+    assert [row["file"] for row in uses_of(recipe) if row["use"] == "excluded"] == ["007.png"]
+
+
+def test_what_is_ignored_has_no_say_outside(recipe, good_frames_folder, tmp_path):
+    random = np.random.default_rng(0)
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for path in sorted(good_frames_folder.glob("*.png")):
+        frame = cv2.add(cv2.imread(str(path)), 1)
+        frame[:, :30] = random.integers(0, 255, frame[:, :30].shape)
+        cv2.imwrite(str(folder / path.name), frame)
+    mask = paint(tmp_path / "mask.png", (96, 80), (0, 0, 36, 80))
+    assert fit(recipe, "--images", folder, "--ignore", mask, rate="0.1") == 0
+    assert fit(recipe, "--images", folder, rate="0.1") == 0
+    masked, open_ = load_thresholds(recipe, name="r0001"), load_thresholds(recipe, name="r0002")
+    far = (slice(None), slice(None), slice(44, None))
+    assert np.median(masked.scale[far]) < 0.7 * np.median(open_.scale[far])
+
+
+def test_islands_smaller_than_the_smallest_defect_are_refused(recipe, good_frames_folder, tmp_path, capsys):
+    mask = np.full((80, 96), 255, np.uint8)
+    mask[::20, ::24] = 0
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    words = ["--images", good_frames_folder, "--ignore", tmp_path / "mask.png", "--min-area-px", "100"]
+    assert fit(recipe, *words) == 65
+    assert "every part would pass" in capsys.readouterr().err
+
+
+def test_the_card_is_drawn_on_frames_that_the_network_never_saw(recipe, good_frames_folder, monkeypatch):
+    shown = []
+    monkeypatch.setattr("calibrate.fit.run_trials", lambda _engine, paths, _revision: shown.extend(paths) or [])
+    assert fit(recipe, "--images", good_frames_folder) == 0
+    factor = {row["file"] for row in uses_of(recipe) if row["use"] == "factor"}
+    assert {path.name for path in shown} == factor

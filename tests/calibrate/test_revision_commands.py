@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from calibrate.cli import main
-from edge_agent.revisions import name_in_force
+from edge_agent.thresholds import name_in_force
 
 
 @pytest.fixture
@@ -70,3 +70,14 @@ def test_rollback_takes_the_last_activation_back_and_says_what_is_in_force(recip
     assert "Threshold revision r0001" in capsys.readouterr().out
     assert main(["rollback", str(recipe)]) == 78
     assert "nothing was in force before r0001" in capsys.readouterr().err
+
+
+def test_a_note_may_look_like_markup_and_a_damaged_name_is_said(recipe, capsys):
+    assert main(["activate", str(recipe), "r0001", "--note", "lens [/] cleaned [red]"]) == 0
+    assert main(["history", str(recipe)]) == 0
+    assert "lens [/] cleaned [red]" in capsys.readouterr().out
+    (recipe / "thresholds" / "current").write_bytes(b"\xff")
+    assert main(["history", str(recipe)]) == 0
+    assert "is damaged" in capsys.readouterr().out
+    assert main(["rollback", str(recipe)]) == 78
+    assert main(["activate", str(recipe), "r0001"]) == 0

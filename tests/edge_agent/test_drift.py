@@ -54,7 +54,7 @@ def test_a_drift_that_goes_away_is_forgotten():
 
 
 def test_a_figure_that_never_varied_is_not_watched():
-    usual = usual_of({"score": [1.0, 2.0, 3.0, 4.0, 100.0], "brightness": [5.0] * 5})
+    usual = usual_of({"score": [1.0, 2.0, 3.0, 4.0, 100.0] * 6, "brightness": [5.0] * 30, "contrast": [1.0, 2.0] * 10})
     assert list(usual) == ["score"]
     assert usual["score"].middle == 3.0
     assert feed(DriftWatch(usual), [{"score": 3.0, "brightness": 99.0}] * 200) is None
@@ -114,4 +114,8 @@ def test_a_reject_rate_needs_a_hundred_parts():
     assert watch.rejects_too_many
     watch.add("PASS")
     watch.add("PASS")
+    assert not watch.rejects_too_many
+    for _ in range(LAST_PARTS):
+        watch.add("FAIL")
+    watch.reset()
     assert not watch.rejects_too_many

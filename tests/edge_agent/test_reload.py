@@ -4,14 +4,17 @@ import shutil
 import signal
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from running_station import RunningStation, TestPlc
 
+from edge_agent.drift import figures_of, usual_of
+from edge_agent.messages import encode_command
 from edge_agent.revisions import activate, rollback, save_thresholds
 from edge_agent.thresholds import load_thresholds
 
@@ -87,8 +90,28 @@ def damage(recipe):
     np.save(recipe / "thresholds" / name / "scale.npy", np.ones((2, 64, 64), np.float32))
 
 
+def force(recipe, name):
+    """Put a revision in force that `activate` would refuse."""
+    (recipe / "thresholds" / "current").write_text(f"{name}\n")
+
+
 def make_foreign(recipe):
-    activate(recipe, revise(recipe, model_sha256="0" * 64))
+    force(recipe, revise(recipe, model_sha256="0" * 64))
+
+
+def name_nothing(recipe):
+    (recipe / "thresholds" / "current").write_bytes(b"\xff\xfe\0r0001")
+
+
+def see_only_a_corner(recipe):
+    """A revision with which the test piece in the middle fails, and the one towards the other corner passes."""
+    revision = load_thresholds(recipe, name="r0001")
+    _, height, width = revision.scale.shape
+    scale = np.full_like(revision.scale, np.inf)
+    corner = (slice(None), slice(int(0.46 * height), None), slice(int(0.46 * width), None))
+    scale[corner] = revision.scale[corner]
+    name = save_thresholds(recipe, replace(revision, scale=scale), images_csv="", versions={}).name
+    activate(recipe, name)
 
 
 def pass_everything(recipe):
@@ -106,6 +129,8 @@ def lose(recipe):
         (make_foreign, "was fitted on"),
         (pass_everything, "was not rejected by revision"),
         (lose, "no threshold revision in force"),
+        (name_nothing, "is damaged"),
+        (see_only_a_corner, "defect-1.png was not rejected"),
     ],
 )
 def test_thresholds_that_cannot_be_trusted_leave_the_old_ones_in_force(running, recipe, spoil, says):
@@ -200,6 +225,11 @@ def test_good_parts_that_change_are_said_and_still_judged(recipe, tmp_path, mosq
     folder.mkdir()
     for path in sorted(good_frames_folder.glob("*.png")):
         cv2.imwrite(str(folder / path.name), cv2.convertScaleAbs(cv2.imread(str(path)), alpha=0.8))
+    measured = defaultdict(list)
+    for path in sorted(good_frames_folder.glob("*.png")):
+        for name, value in figures_of(cv2.imread(str(path)), 1.0).items():
+            measured[name].append(value)
+    activate(recipe, revise(recipe, usual=usual_of(measured)))
     station = RunningStation(tmp_path, recipe, mosquitto.port, f"folder://{folder}?loop=true").start()
     plc = TestPlc(mosquitto.port, station.topics)
     try:
@@ -211,3 +241,79 @@ def test_good_parts_that_change_are_said_and_still_judged(recipe, tmp_path, mosq
     finally:
         plc.stop()
         station.kill()
+
+
+@pytest.mark.parametrize("command", ["reload", "resume"])
+def test_a_station_whose_test_piece_passed_inspects_again_when_it_is_rejected(
+    recipe, tmp_path, mosquitto, good_frames_folder, command
+):
+    name = revise(recipe, factor=1e6)
+    force(recipe, name)
+    station = RunningStation(tmp_path, recipe, mosquitto.port, f"folder://{good_frames_folder}?loop=true").start()
+    plc = TestPlc(mosquitto.port, station.topics)
+    try:
+        plc.wait_for_state("error", "test_piece")
+        assert "was not rejected" in plc.command(command, "1")["problem"]
+        assert plc.ask("1")["reasons"] == ["not_ready"]
+        activate(recipe, "r0001")
+        assert plc.command("reload", "2")["ok"]
+        plc.wait_for_state("ready")
+        assert plc.ask("2")["verdict"] == "PASS"
+    finally:
+        plc.stop()
+        station.kill()
+
+
+def test_a_retained_command_is_not_obeyed(recipe, tmp_path, mosquitto, good_frames_folder):
+    station = RunningStation(tmp_path, recipe, mosquitto.port, f"folder://{good_frames_folder}?loop=true")
+    plc = TestPlc(mosquitto.port, station.topics)
+    plc.client.live.wait(10)
+    plc.client.publish(plc.topics.command, b'{"command": "reload", "correlation_id": "old"}', retain=True)
+    time.sleep(0.2)
+    station.start()
+    try:
+        plc.wait_for_state("ready")
+        assert plc.command("resume", "new")["ok"]
+        assert plc.replies.empty()
+    finally:
+        plc.client.publish(plc.topics.command, b"", retain=True)
+        plc.stop()
+        station.kill()
+
+
+def test_a_storm_of_commands_is_answered_and_parts_go_first(running):
+    _, plc = running
+    for number in range(60):
+        plc.client.publish(plc.topics.command, encode_command("reload", str(number)))
+        if number % 3 == 0:
+            plc.trigger(f"storm-{number}")
+        time.sleep(0.01)
+    verdicts = [plc.verdict() for _ in range(20)]
+    assert {v["verdict"] for v in verdicts} == {"PASS"}
+    replies = [plc.replies.get(timeout=10) for _ in range(60)]
+    assert {r["correlation_id"] for r in replies} == {str(n) for n in range(60)}
+    assert all(r["ok"] or "too many commands" in r["problem"] for r in replies)
+
+
+def test_sighup_while_the_agent_starts_does_not_end_it(recipe, tmp_path, mosquitto, good_frames_folder):
+    station = RunningStation(tmp_path, recipe, mosquitto.port, f"folder://{good_frames_folder}?loop=true").start()
+    plc = TestPlc(mosquitto.port, station.topics)
+    try:
+        until = time.monotonic() + 20
+        # From the moment when the signal is caught: see /proc/PID/status.
+        while not catches_sighup(station.process.pid) and time.monotonic() < until:
+            time.sleep(0.005)
+        while not plc.states and time.monotonic() < until:
+            station.process.send_signal(signal.SIGHUP)
+            time.sleep(0.05)
+        plc.wait_for_state("ready")
+        assert station.process.poll() is None
+    finally:
+        plc.stop()
+        station.kill()
+
+
+def catches_sighup(pid):
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    caught = next(line for line in status if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) & 1 << (signal.SIGHUP - 1))

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from edge_agent import revisions
-from edge_agent.revisions import activate, name_in_force, read_log, revision_names, rollback, save_thresholds
-from edge_agent.thresholds import load_thresholds
+from edge_agent.revisions import activate, read_log, revision_names, rollback, save_thresholds
+from edge_agent.thresholds import load_thresholds, name_in_force
 from engines.errors import ThresholdsError
 
 
@@ -137,3 +137,43 @@ def test_a_saved_revision_keeps_its_content(recipe):
 
 def replace_name(revision, name):
     return replace(revision, calibration=revision.calibration.model_copy(update={"revision": name})).calibration
+
+
+def test_rollback_undoes_what_came_after_a_return_to_an_older_one(recipe):
+    for name in ("r0002", "r0003", "r0002"):
+        activate(recipe, name)
+    assert [rollback(recipe).name for _ in range(3)] == ["r0003", "r0002", "r0001"]
+
+
+def test_a_copied_folder_is_no_revision(recipe):
+    shutil.copytree(recipe / "thresholds" / "r0001", recipe / "thresholds" / "r0007")
+    with pytest.raises(ThresholdsError, match="holds revision r0001"):
+        activate(recipe, "r0007")
+    assert name_in_force(recipe) == "r0001"
+
+
+def test_a_revision_of_another_model_is_refused(recipe):
+    (recipe / "model.cpu.onnx").write_bytes(b"another")
+    with pytest.raises(ThresholdsError, match=r"another model\.cpu\.onnx"):
+        activate(recipe, "r0002")
+
+
+def test_a_damaged_name_in_force_can_be_mended(recipe):
+    (recipe / "thresholds" / "current").write_bytes(b"\xff\0")
+    with pytest.raises(ThresholdsError, match="is damaged"):
+        load_thresholds(recipe)
+    activate(recipe, "r0002")
+    assert name_in_force(recipe) == "r0002"
+
+
+def test_a_name_is_never_used_again(recipe):
+    activate(recipe, "r0003")
+    activate(recipe, "r0001")
+    shutil.rmtree(recipe / "thresholds" / "r0003")
+    assert save(recipe).name == "r0004"
+
+
+def test_a_log_with_a_broken_byte_and_a_note_that_no_encoding_knows_can_be_read(recipe):
+    (recipe / "thresholds" / "log.jsonl").write_bytes(b'{"at": "\xff"\n')
+    activate(recipe, "r0002", note="caf\udce9")
+    assert read_log(recipe)[-1].note == "caf?"
