@@ -41,7 +41,8 @@ gate: $(READY)
 opencv4: $(READY) gate
 	@if [ -d .cache/opencv-4.8 ]; then \
 		PYTHONPATH=.cache/opencv-4.8 $(BIN)/pytest tests/contract tests/edge_agent/test_decision.py; \
-		else echo "OpenCV 4.8 is not there, so nothing was tried on it: run make gate where pip reaches an index."; fi
+		else echo "OpenCV 4.8 is not there, so nothing was tried on it: run make gate where pip reaches an index" \
+			"(Python 3.13 has no wheel of the numpy 1 that it needs)."; fi
 
 mosquitto:
 	@if ! PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null; then \

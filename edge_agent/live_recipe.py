@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -17,6 +18,8 @@ from engines.golden import load_golden, verify_engine
 from engines.images import Frame
 from engines.recipe import MODEL_FILES, Recipe, load_recipe
 from engines.runtime import Runtime, open_runtime
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -112,15 +115,37 @@ def open_live_recipe(folder: Path, engine: EnginePart) -> LiveRecipe:
     recipe = load_recipe(folder)
     thresholds = load_thresholds(folder)
     pieces = [TestPiece(p.path.name, p.frame) for p in load_golden(folder) if p.kind == "defect"]
-    model = folder / MODEL_FILES[engine.runtime]
-    runtime = open_runtime(engine.runtime, model, threads=engine.threads, cuda=engine.cuda)
+    runtime = _verified_runtime(folder, engine)
     try:
         _check_belongs(thresholds, runtime, engine.runtime)
-        verify_engine(runtime, folder)
     except BaseException:
         runtime.close()
         raise
     return LiveRecipe(folder, recipe, runtime, thresholds, pieces)
+
+
+def _verified_runtime(folder: Path, engine: EnginePart) -> Runtime:
+    """Open the engine; one that was compiled before and answers wrongly is compiled anew, once."""
+
+    def opened() -> Runtime:
+        model = folder / MODEL_FILES[engine.runtime]
+        return open_runtime(engine.runtime, model, threads=engine.threads, cuda=engine.cuda)
+
+    runtime = opened()
+    try:
+        try:
+            verify_engine(runtime, folder)
+        except EngineError as problem:
+            if not runtime.discard():
+                raise
+            log.warning("the engine is compiled anew: %s", problem)
+            runtime.close()
+            runtime = opened()
+            verify_engine(runtime, folder)
+    except BaseException:
+        runtime.close()
+        raise
+    return runtime
 
 
 def _check_belongs(thresholds: ThresholdRevision, runtime: Runtime, model: str) -> None:

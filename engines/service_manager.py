@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import socket
 
-# How much longer a service manager waits after each note of a build.
-_PATIENCE_S = 120
+# How much longer a service manager waits after each note of a build; some of its phases are silent for minutes.
+_PATIENCE_S = 600
 
 
 def ask_for_patience(_phase: str = "", _share: float = 0.0) -> None:

@@ -12,10 +12,11 @@ from rich import progress as bars
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
 from engines.command_line import write_json
+from engines.errors import EngineError
 from engines.golden import load_golden, verify_engine
 from engines.plans.builder import PlanBuilder, Progress, TensorRtBuilder
 from engines.plans.library import load_library
-from engines.plans.provide import provide_plan
+from engines.plans.provide import builder_of, provide_plan
 from engines.recipe import MODEL_FILES, load_recipe
 from engines.runtime.cuda_memory import BINDINGS, CudaMemory, open_cuda
 from engines.runtime.tensorrt import TensorRtRuntime
@@ -51,10 +52,16 @@ def run(arguments: argparse.Namespace) -> int:
     runtime = TensorRtRuntime(model, binding=arguments.cuda)
     try:
         verify_engine(runtime, folder)
+    except EngineError as problem:
+        runtime.discard()
+        raise EngineError(
+            f"{problem.problem} The plan was removed.",
+            fix="Run the same command without `--builder`, or with `--builder tensorrt`; if that ends alike, train again.",
+        ) from problem
     finally:
         runtime.close()
     made = f"built in {plan.facts['seconds']:.0f} s" if plan.built_now else "was there already"
-    way = f"{plan.facts['builder']}, {plan.facts['typing']} typing"
+    way = f"{builder_of(plan.facts)}, {plan.facts['typing']} typing"
     print(f"{recipe.name}  {made} by {way}, TensorRT {library.version}, {facts}")
     print(
         f"plan        {plan.path}, {len(plan.content) / 1e6:.1f} MB\n"

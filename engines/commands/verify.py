@@ -18,6 +18,7 @@ from engines.golden import GoldenResult, compare_golden, load_golden, map_differ
 from engines.precision import Precision, compare_precisions
 from engines.recipe import MODEL_FILES, load_recipe
 from engines.runtime import Maps, open_runtime
+from engines.runtime.cuda_memory import BINDINGS
 
 HELP = "check a recipe: files, structure of the models, golden maps, cost of INT8"
 
@@ -27,6 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images", type=Path, metavar="DIR", help="good images: also compare the three precisions on them"
     )
+    parser.add_argument(
+        "--engine",
+        choices=["cpu", "tensorrt"],
+        default="cpu",
+        help="tensorrt: also run the golden frames on the GPU, through the plan of this machine",
+    )
+    parser.add_argument("--cuda", choices=BINDINGS, default="auto", help="tensorrt: how CUDA is used from Python")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads of one inference")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result")
 
@@ -37,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as problem:
         raise EngineError(
             f"verify needs {problem.name}, which is not installed.",
-            fix='Install it with `pip install "edge-agent[train]"`.',
+            fix='Install it with `pip install "edge-agent[tensorrt]"` on a station, else with "edge-agent[train]".',
         ) from problem
     folder: Path = arguments.recipe
     recipe = load_recipe(folder)
@@ -45,6 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     for kind, model in models.items():
         check_structure(model, int8=kind == "tensorrt")
     golden = {kind: _compare(folder, kind, arguments.threads) for kind in ("cpu", "tensorrt")}
+    if arguments.engine == "tensorrt":
+        golden["plan"] = _compare_plan(folder, arguments.cuda)
     cost = _cost_of_int8(folder, arguments.threads)
     gmac, tiles = count_gmac(models["fp32"]), math.prod(recipe.tiles)
     _print(golden, cost)
@@ -78,6 +88,14 @@ def _compare(folder: Path, kind: str, threads: int) -> list[GoldenResult]:
         runtime.close()
 
 
+def _compare_plan(folder: Path, cuda: str) -> list[GoldenResult]:
+    runtime = open_runtime("tensorrt", folder / MODEL_FILES["tensorrt"], threads=1, cuda=cuda)
+    try:
+        return compare_golden(runtime, folder)
+    finally:
+        runtime.close()
+
+
 def _cost_of_int8(folder: Path, threads: int) -> dict[str, dict[str, float]]:
     """Return the mean relative difference of each INT8 file's maps to the FP32 file's, by golden frame."""
     runtime = open_runtime("cpu", folder / MODEL_FILES["fp32"], threads=threads)
@@ -100,8 +118,14 @@ def _print(golden: dict[str, list[GoldenResult]], cost: dict[str, dict[str, floa
     for kind, results in golden.items():
         for result in results:
             verdict = "ok" if result.within else "DIFFERS"
-            to_exact = f"{100 * cost[kind][result.name]:.2f} %"
-            table.add_row(result.name, MODEL_FILES[kind], f"{100 * result.difference:.4f} %", to_exact, verdict)
+            to_exact = f"{100 * cost[kind][result.name]:.2f} %" if kind in cost else "-"
+            table.add_row(
+                result.name,
+                MODEL_FILES.get(kind, "its plan, on the GPU"),
+                f"{100 * result.difference:.4f} %",
+                to_exact,
+                verdict,
+            )
     Console().print(table)
 
 

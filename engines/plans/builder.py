@@ -159,9 +159,7 @@ def finish(
         # It cannot be read, or was measured on another device.
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, ignore_mismatch=False)
-    # Kept in a variable: the library does not keep it alive.
-    monitor = _monitor(library.trt, progress)
-    config.progress_monitor = monitor
+    config.progress_monitor = _monitor(library.trt, progress)
     plan = draft.builder.build_serialized_network(draft.network, config)
     misread = [text for text in draft.log.complaints if any(word in text for word in _FATAL)]
     if plan is None or misread:
@@ -183,23 +181,29 @@ def _monitor(trt: Any, progress: Progress) -> Any:
     base: Any = trt.IProgressMonitor
 
     class Monitor(base):  # type: ignore[misc]
+        """Shares are those of the outermost phases; the inner ones only say that the work goes on."""
+
         def __init__(self) -> None:
             base.__init__(self)
             self.steps: dict[str, int] = {}
+            self.now = ("", 0.0)
 
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
             if parent is None:
                 self.steps[phase] = max(1, steps)
-                progress(phase, 0.0)
+                self.now = (phase, 0.0)
+            progress(*self.now)
 
         def step_complete(self, phase: str, step: int) -> bool:
             if phase in self.steps:
-                progress(phase, (step + 1) / self.steps[phase])
+                self.now = (phase, (step + 1) / self.steps[phase])
+            progress(*self.now)
             return True
 
         def phase_finish(self, phase: str) -> None:
             if self.steps.pop(phase, None):
-                progress(phase, 1.0)
+                self.now = (phase, 1.0)
+            progress(*self.now)
 
     return Monitor()
 

@@ -69,7 +69,7 @@ def provide_plan(
     store = store or default_store()
     key = PlanKey(sha256_of(model), library.version, str(device), device.driver, BuildOptions())
     stored = None if again else store.load(key)
-    if stored is not None and (builder is None or stored.facts["builder"] == builder.name):
+    if stored is not None and (builder is None or builder_of(stored.facts) == builder.name):
         return ProvidedPlan(key, store.path_of(key), stored.content, stored.facts, built_now=False)
     stored = _build(library, model, key, store, builder or TensorRtBuilder(), progress)
     return ProvidedPlan(key, store.path_of(key), stored.content, stored.facts, built_now=True)
@@ -98,6 +98,11 @@ def _build(
     return store.save(key, built.plan, facts)
 
 
+def builder_of(facts: dict[str, Any]) -> str:
+    """Return who built a plan; those that do not say it are older than the second builder."""
+    return str(facts.get("builder", TensorRtBuilder.name))
+
+
 def int8_convolutions(model: bytes) -> list[str]:
     """Return the names of the core's convolutions that must run in INT8: all but the last of each network."""
     try:
@@ -123,6 +128,11 @@ def _check(library: Library, report: Int8Report) -> None:
             f"TensorRT {library.version} runs {len(report.floating)} convolutions of the core without INT8: "
             f"{', '.join(report.floating[:3])}.",
             fix="Run `edge-engines verify` on the recipe; if it finds nothing, report it with the output of `doctor`.",
+        )
+    if not report.int8:
+        raise EngineError(
+            f"TensorRT {library.version} does not say of any convolution whether it runs in INT8.",
+            fix="Report it with the output of `edge-agent doctor` and `edge-engines inspect RECIPE`.",
         )
     if report.hidden:
         _LOG.warning(

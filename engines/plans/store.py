@@ -127,6 +127,12 @@ class PlanStore:
             ) from problem
         return StoredPlan(content, facts)
 
+    def discard(self, key: PlanKey) -> None:
+        """Remove a plan that has turned out to be wrong: the next one who asks builds it anew."""
+        path = self.path_of(key)
+        for one in (path, path.with_suffix(".json")):
+            one.unlink(missing_ok=True)
+
     def timing_cache(self, key: PlanKey) -> bytes:
         """Return what earlier builds on this machine measured; empty where nothing is to be trusted."""
         path = self._folder / f"{key.timing_name}.timing"

@@ -51,6 +51,9 @@ class Runtime(Protocol):
             EngineError: The vendor library reported a failure.
         """
 
+    def discard(self) -> bool:
+        """Forget what was compiled from the model: it gives wrong maps. Returns whether compiling anew may help."""
+
     def close(self) -> None:
         """Release the model and every binding; a second call does nothing."""
 

@@ -62,6 +62,9 @@ class OnnxRuntime:
             session.run_with_iobinding(binding)
         return maps
 
+    def discard(self) -> bool:
+        return False
+
     def close(self) -> None:
         self._slots.clear()
         self._session = None

@@ -21,6 +21,7 @@ from engines.images import Frame
 from engines.plans.builder import Progress
 from engines.plans.library import load_library
 from engines.plans.provide import provide_plan
+from engines.plans.store import default_store
 from engines.runtime import Maps, check_slots
 from engines.runtime.cuda_memory import CudaMemory, open_cuda
 from engines.service_manager import ask_for_patience
@@ -113,6 +114,10 @@ class TensorRtRuntime:
             memory.synchronize()
         return bound.maps
 
+    def discard(self) -> bool:
+        default_store().discard(self.plan.key)
+        return not self.plan.built_now
+
     def close(self) -> None:
         memory, self._memory = self._memory, None
         if memory is None:
@@ -150,7 +155,10 @@ class TensorRtRuntime:
         pixels = frame.reshape(-1)
         kind = self.frame_memory
         if kind == "registered" and frame.ctypes.data % mmap.PAGESIZE == 0:
-            return memory.register(pixels), lambda: None
+            try:
+                return memory.register(pixels), lambda: None
+            except EngineError as problem:
+                _LOG.warning("every frame is copied to the GPU: %s", problem)
         if kind in ("registered", "device"):
             # A slot that does not begin at a page, as that of the test piece, cannot be registered.
             address = memory.device(frame.nbytes)

@@ -60,9 +60,7 @@ class Torch2trtBuilder:
         with _translated(library), self._calibration_frames() as dataset:
             convert_core(torch2trt, library.trt, draft.network, config, plain, steps)
             minmax = library.trt.CalibrationAlgoType.MINMAX_CALIBRATION
-            # Kept in a variable: the library does not keep it alive.
-            calibrator = torch2trt.DatasetCalibrator(dataset, algorithm=minmax, flattener=_Inputs())
-            config.int8_calibrator = calibrator
+            config.int8_calibrator = torch2trt.DatasetCalibrator(dataset, algorithm=minmax, flattener=_Inputs())
             built = finish(library, draft, config, "weak", timing_cache, progress)
         if isinstance(built, str):
             raise EngineError(

@@ -136,6 +136,7 @@ class _Core(nn.Module):
 
     def _run(self, node: onnx.NodeProto) -> Tensor:
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        _check_plain(node, attributes)
         first = self._value(node.input[0])
         match node.op_type:
             case "Conv":
@@ -166,6 +167,33 @@ class _Core(nn.Module):
             setattr(stand_in, _ATTACHED, self._parsed[name])
             self._values[name] = stand_in
         return self._values[name]
+
+
+def _check_plain(node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+    """Refuse what the conversion would silently leave out.
+
+    Raises:
+        NotImplementedError: The node has it.
+    """
+    pads = list(attributes.get("pads", []))
+    wanted: dict[str, set[Any]] = {
+        "dilations": {(1, 1)},
+        "group": {1},
+        "ceil_mode": {0},
+        "auto_pad": {b"NOTSET"},
+        "coordinate_transformation_mode": {b"asymmetric"},
+        "mode": {b"nearest"},
+        "nearest_mode": {b"floor"},
+    }
+    odd = [
+        name
+        for name, value in attributes.items()
+        if name in wanted and (tuple(value) if isinstance(value, list) else value) not in wanted[name]
+    ]
+    if pads[: len(pads) // 2] != pads[len(pads) // 2 :] or (node.op_type == "MaxPool" and any(pads)):
+        odd.append("pads")
+    if odd:
+        raise NotImplementedError(f"{node.name}: {node.op_type} with unusual {', '.join(odd)}")
 
 
 def _tensors(network: Any) -> dict[str, Any]:

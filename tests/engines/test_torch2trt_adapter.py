@@ -2,13 +2,21 @@
 
 import gc
 import json
+from contextlib import closing
 
+import onnx
 import pytest
 from device import simulated_device
 
 from engines.cli import main
+from engines.errors import EngineError
+from engines.golden import load_golden
+from engines.plans.builder import BuildOptions
+from engines.plans.library import load_library
 from engines.recipe import MODEL_FILES
+from engines.runtime.cuda_memory import open_cuda
 from engines.runtime.tensorrt import TensorRtRuntime
+from engines.torch2trt_adapter import Torch2trtBuilder
 
 pytest.importorskip("torch", reason="torch2trt needs torch: pip install 'edge-agent[train]'")
 
@@ -100,3 +108,25 @@ def test_a_converter_that_fails_is_an_engine_error(device, tiny_recipe, tmp_path
     assert build(tiny_recipe, tmp_path / "built.json", "--builder", "torch2trt")[0] == 69
     assert "cannot convert the core" in capsys.readouterr().err
     assert not list((tmp_path / "cache" / "plans").glob("*.plan"))
+
+
+def test_the_calibration_frames_leave_the_gpu(device, tiny_recipe, tmp_path):
+    with closing(open_cuda("auto")) as memory, memory.current():
+        mark = memory.mark()
+        builder = Torch2trtBuilder([golden.frame for golden in load_golden(tiny_recipe)], memory)
+        model = (tiny_recipe / MODEL_FILES["tensorrt"]).read_bytes()
+        builder(load_library(), model, BuildOptions(), progress=lambda *_: None)
+        assert memory.mark() == mark
+        gc.collect()
+
+
+def test_what_the_conversion_would_leave_out_is_refused(device, tiny_recipe, tmp_path):
+    model = onnx.load(tiny_recipe / MODEL_FILES["tensorrt"])
+    for node in model.graph.node:
+        if node.op_type == "MaxPool" and node.name.startswith("core/"):
+            next(a for a in node.attribute if a.name == "pads").ints[:] = [0, 0, 0, 1]
+    with closing(open_cuda("auto")) as memory, memory.current():
+        builder = Torch2trtBuilder([golden.frame for golden in load_golden(tiny_recipe)], memory)
+        with pytest.raises(EngineError, match="MaxPool with unusual pads"):
+            builder(load_library(), model.SerializeToString(), BuildOptions(), progress=lambda *_: None)
+        gc.collect()

@@ -15,7 +15,7 @@ from engines.errors import EngineError
 from engines.plans.builder import BuildOptions, TensorRtBuilder
 from engines.plans.library import Library
 
-_LAYER = re.compile(
+LAYER = re.compile(
     r"^Name: (?P<name>.*?), LayerType: (?P<type>.*?), Inputs: \[(?P<inputs>.*?)\], Constants:.*?"
     r"Outputs: \[(?P<outputs>.*?)\], TacticName:.*?Metadata: (?P<made_of>.*)$",
     re.MULTILINE,
@@ -58,7 +58,7 @@ def main(wheels: str, model: str) -> None:
                 "made_of": re.findall(r"\[ONNX Layer: (.*?)\]", match["made_of"]),
             }
             for text in lines
-            for match in _LAYER.finditer(text)
+            for match in LAYER.finditer(text)
         ],
     }
     json.dump(result, sys.stdout)

@@ -7,6 +7,7 @@ and drops the old one. A program of its own, as `build_with_rtx.py` is.
 """
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from unittest.mock import patch
 
 import onnx
 import torch
+from build_with_rtx import LAYER, ListHandler
 from torch.nn import functional
 
 from engines.plans.builder import BuildOptions, configure, draft_network, finish
@@ -72,6 +74,10 @@ def main(wheels: str, path: str) -> None:
         ):
             yield
 
+    lines: list[str] = []
+    said = logging.getLogger("engines.plans.library")
+    said.setLevel(logging.DEBUG)
+    said.addHandler(ListHandler(lines))
     library = Library(trt, "11.0.0")
     plain, _ = without_quantisers(onnx.load(path))
     draft = draft_network(library, plain.SerializeToString(), "strong")
@@ -87,6 +93,7 @@ def main(wheels: str, path: str) -> None:
         "refused": built if isinstance(built, str) else None,
         "complaints": [text for text in draft.log.complaints if "catchCudaError" not in text],
         "added": [layer.name for layer in layers[before:]],
+        "engine": [match["made_of"] + match["name"] for text in lines for match in LAYER.finditer(text)],
         "replaced": [layer.name for layer in layers[:before] if layer.name.startswith("replaced ")],
     }
     json.dump(result, sys.stdout)

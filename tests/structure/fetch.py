@@ -23,6 +23,10 @@ PACKAGES = {
 }
 
 
+# Of the bindings only the names are read: they need not fit this Python.
+FOREIGN = ["--python-version", "3.12", "--platform", "manylinux_2_17_x86_64", "--platform", "manylinux_2_28_x86_64"]
+
+
 def fetch(target: Path, packages: list[str]) -> bool:
     """Fetch packages into a folder of their own, unless it is there; returns whether it is there now."""
     if target.is_dir():
@@ -31,7 +35,7 @@ def fetch(target: Path, packages: list[str]) -> bool:
     partial = target.with_name(f".{target.name}")
     words = ["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--upgrade", "--target", partial]
     # numpy 1 would be built from source on Python 3.13: it has no wheel for it.
-    words += ["--only-binary", ":all:"]
+    words += ["--only-binary", ":all:", *(FOREIGN if target.name.startswith("tensorrt-1") else [])]
     if subprocess.run([sys.executable, "-m", "pip", *words, *packages], check=False).returncode:
         return False
     partial.rename(target)

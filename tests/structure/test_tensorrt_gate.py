@@ -128,6 +128,9 @@ def test_a_builder_lets_the_core_be_replaced(geometry, tmp_path):
     names = {node.name for node in model.graph.node if node.op_type == "Conv" and node.name.startswith("core/")}
     assert names <= set(found["added"])
     assert {f"replaced {name}" for name in names} <= set(found["replaced"])
+    layers = " ".join(found["engine"])
+    assert "replaced " not in layers, "the old core is still computed"
+    assert all(name in layers for name in names)
 
 
 def check_convolutions(built, model):

@@ -28,7 +28,7 @@ OBJECTS = {
 GUARDED = {
     name: ["11.4.0.106"]
     for name in (
-        *("INT8", "OBEY_PRECISION_CONSTRAINTS", "CalibrationAlgoType", "MINMAX_CALIBRATION", "int8_calibrator"),
+        *("OBEY_PRECISION_CONSTRAINTS", "CalibrationAlgoType", "MINMAX_CALIBRATION", "int8_calibrator"),
         *("precision", "set_output_type", "set_dynamic_range"),
     )
 }
@@ -80,6 +80,11 @@ def test_every_name_exists(version):
     content = binding(version)
     missing = {name for name in names_used() if name.encode() + b"\0" not in content}
     assert missing <= {name for name, versions in GUARDED.items() if version in versions} | {"__version__"}
+
+
+def test_only_what_a_version_lacks_is_guarded(version):
+    content = binding(version)
+    assert not [name for name, versions in GUARDED.items() if version in versions and name.encode() + b"\0" in content]
 
 
 def test_a_name_that_does_not_exist_would_be_missed(version):

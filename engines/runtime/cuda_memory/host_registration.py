@@ -22,13 +22,14 @@ def register(address: int, size: int) -> int:
     Raises:
         EngineError: CUDA refused it.
     """
-    library = _library()
-    _check(library.cuMemHostRegister_v2(ctypes.c_void_p(address), ctypes.c_size_t(size), ctypes.c_uint(_DEVICE_MAP)))
+    library, what = _library(), "the frames cannot be registered"
+    place = ctypes.c_void_p(address)
+    _check(library.cuMemHostRegister_v2(place, ctypes.c_size_t(size), ctypes.c_uint(_DEVICE_MAP)), what)
     device = ctypes.c_uint64()
     try:
-        _check(library.cuMemHostGetDevicePointer_v2(ctypes.byref(device), ctypes.c_void_p(address), ctypes.c_uint(0)))
+        _check(library.cuMemHostGetDevicePointer_v2(ctypes.byref(device), place, ctypes.c_uint(0)), what)
     except EngineError:
-        library.cuMemHostUnregister(ctypes.c_void_p(address))
+        library.cuMemHostUnregister(place)
         raise
     return device.value
 
@@ -39,17 +40,22 @@ def unregister(address: int) -> None:
     Raises:
         EngineError: CUDA refused it.
     """
-    _check(_library().cuMemHostUnregister(ctypes.c_void_p(address)))
+    _check(_library().cuMemHostUnregister(ctypes.c_void_p(address)), "the frames cannot be given back")
 
 
 def _library() -> Any:
     # A second time it is the one that the binding has loaded.
-    return ctypes.CDLL(_LIBRARY)
+    try:
+        return ctypes.CDLL(_LIBRARY)
+    except OSError as problem:
+        raise EngineError(
+            f"{_LIBRARY} cannot be opened: {problem}.", fix="It comes with the driver: see `edge-agent doctor`."
+        ) from problem
 
 
-def _check(code: int) -> None:
+def _check(code: int, what: str) -> None:
     if code:
         raise EngineError(
-            f"CUDA: the frames cannot be registered: error {code} of cuda.h.",
-            fix="Give `edge-engines bench --memory device` a try; if it works, the ring can only be copied here.",
+            f"CUDA: {what}: error {code}, which cuda.h names.",
+            fix="Try cuda-python: `engine: {cuda: cuda-python}` in the station file. See `edge-agent doctor`.",
         )
