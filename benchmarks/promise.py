@@ -57,8 +57,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, metavar="DATASET", help="in MVTec AD layout")
     parser.add_argument("--draws", type=int, default=200, metavar="N")
     parser.add_argument("--leak", action="store_true", help="let frames that trained the network into the calibration")
-    parser.add_argument("--rows", type=Path, default=RESULTS / "promise.jsonl", metavar="FILE")
-    parser.add_argument("--table", type=Path, default=RESULTS / "promise.md", metavar="FILE")
+    parser.add_argument("--rows", type=Path, default=RESULTS / "thresholds.jsonl", metavar="FILE")
+    parser.add_argument("--table", type=Path, default=RESULTS / "thresholds.md", metavar="FILE")
     parser.add_argument("--looks", type=Path, default=RESULTS / "looks.md", metavar="FILE")
     return parser.parse_args()
 

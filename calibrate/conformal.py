@@ -44,6 +44,29 @@ def conformal_factor(
     return factor, promise
 
 
+def at_sensitivity(
+    group_scores: Sequence[float], factor: float, promise: Promise, sensitivity: float
+) -> tuple[float, Promise]:
+    """Move a factor, and say what it promises then.
+
+    Stricter than the wish, it becomes the largest score at or below `factor / sensitivity`: only at a score of a good
+    part is it known how many lie above. More lenient than all of them, one part in n + 1 is the most that is promised.
+
+    Args:
+        group_scores: That gave the factor.
+        factor: That keeps the wish.
+        promise: Of that factor.
+        sensitivity: More than 1 finds fainter defects, less than 1 rejects fewer good parts.
+    """
+    wanted, n = factor / sensitivity, len(group_scores)
+    if sensitivity > 1:
+        moved = max((score for score in group_scores if score <= wanted), default=min(group_scores))
+    else:
+        moved = min((score for score in group_scores if score >= wanted), default=wanted)
+    rejected = max(1, sum(score >= moved for score in group_scores))
+    return moved, promise.model_copy(update={"expected_rate": rejected / (n + 1), "bound_95": rate_bound(n, rejected)})
+
+
 def check_enough_groups(n: int, *, wished_rate: float, confident: bool) -> int:
     """Return how many of n groups may lie above the factor.
 

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
-from calibrate.conformal import check_enough_groups, conformal_factor
+from calibrate.conformal import at_sensitivity, check_enough_groups, conformal_factor
 from calibrate.figures import percent
 from calibrate.good_frames import FitFrame, GroupBy, assign_uses
 from calibrate.ignored import read_ignored
@@ -43,6 +43,7 @@ class FitWish:
         note: Why.
         exclude: Names of files that a person has looked at and found to show no good part.
         group_by: What one group is; see `assign_uses`.
+        sensitivity: Moves the factor away from the wish; see `at_sensitivity`.
         ignore: Picture of what is never inspected, white on black, of a camera frame's size.
     """
 
@@ -52,6 +53,7 @@ class FitWish:
     note: str = ""
     exclude: tuple[str, ...] = ()
     group_by: GroupBy | None = None
+    sensitivity: float = 1.0
     ignore: Path | None = None
 
 
@@ -114,6 +116,8 @@ def fit(
         confident=wish.confident,
         frames=len(scores),
     )
+    if wish.sensitivity != 1:
+        factor, promise = at_sensitivity(list(group_scores.values()), factor, promise, wish.sensitivity)
     calibration = _calibration(engine, wish, factor, min_area, promise, fit_frame_limits(shown)).model_copy(
         update={
             "suspects": _suspects(usual, frames, scores),

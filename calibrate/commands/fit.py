@@ -44,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--confident", action="store_true", help="ask that the 95 %% bound meets the rate")
     parser.add_argument(
+        "--sensitivity",
+        type=_sensitivity,
+        default=1.0,
+        metavar="S",
+        help="2 catches defects of half the error, 0.5 rejects fewer good parts; the promise follows",
+    )
+    parser.add_argument(
         "--min-area-px", type=positive, metavar="N", help="smallest defect that counts, in camera pixels"
     )
     parser.add_argument(
@@ -93,6 +100,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _sensitivity(text: str) -> float:
+    value = float(text)
+    if not 0.1 <= value <= 10:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0.1 and 10; 1 keeps the wish")
+    return value
+
+
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what contradicts itself before anything is computed."""
     if arguments.camera is None and (arguments.images is None or arguments.frames is not None):
@@ -115,6 +129,7 @@ def _wish(arguments: argparse.Namespace) -> FitWish:
         note=arguments.note,
         exclude=tuple(arguments.exclude),
         group_by=arguments.group_by,
+        sensitivity=arguments.sensitivity,
         ignore=arguments.ignore,
     )
 

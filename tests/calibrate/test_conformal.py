@@ -3,7 +3,7 @@ from math import erfc, sqrt
 import numpy as np
 import pytest
 
-from calibrate.conformal import conformal_factor, groups_needed, rate_bound
+from calibrate.conformal import at_sensitivity, conformal_factor, groups_needed, rate_bound
 from engines.errors import PromiseError
 
 
@@ -44,3 +44,32 @@ def test_the_promise_holds_on_average_over_many_calibrations(wished):
         rates.append(erfc(factor / sqrt(2)) / 2)
     assert np.mean(rates) == pytest.approx(promise.expected_rate, rel=0.05)
     assert promise.expected_rate <= wished
+
+
+def test_sensitivity_moves_the_factor_to_a_score_whose_promise_is_known():
+    scores = [float(n) for n in range(1, 101)]
+    factor, promise = conformal_factor(scores, wished_rate=0.05, confident=False, frames=100)
+    assert factor == 96.0
+    stricter, promised = at_sensitivity(scores, factor, promise, 1.5)
+    assert stricter == 64.0
+    assert promised.expected_rate == pytest.approx(37 / 101)
+    lenient, promised = at_sensitivity(scores, factor, promise, 0.98)
+    assert lenient == 98.0
+    assert promised.expected_rate == pytest.approx(3 / 101)
+    most, promised = at_sensitivity(scores, factor, promise, 0.5)
+    assert most == 192.0
+    assert promised.expected_rate == pytest.approx(1 / 101)
+    assert at_sensitivity(scores, factor, promise, 1.0) == (factor, promise)
+
+
+def test_what_sensitivity_promises_is_what_new_parts_show():
+    random = np.random.default_rng(0)
+    for sensitivity in (0.8, 1.3):
+        rates, promised = [], []
+        for _ in range(400):
+            scores = random.lognormal(1, 0.3, 60).tolist()
+            factor, promise = conformal_factor(scores, wished_rate=0.1, confident=False, frames=60)
+            moved, promise = at_sensitivity(scores, factor, promise, sensitivity)
+            rates.append(float((random.lognormal(1, 0.3, 500) > moved).mean()))
+            promised.append(promise.expected_rate)
+        assert np.mean(rates) <= np.mean(promised) * 1.1
