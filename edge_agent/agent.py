@@ -365,7 +365,8 @@ class Agent:
 
     def _say_alive(self, life: int) -> None:
         """Publish the sign of life; without a connection nobody waits for it."""
-        facts = {"outbox_depth": self._outbox.depth(), **self._answers.tally.content()}
+        facts = {"reasons_now": self._state.reasons(), "outbox_depth": self._outbox.depth()}
+        facts |= self._answers.tally.content()
         with suppress(PublishError, OutboxError):
             health = encode_health(life, self._writer.boot_id, self._state.name, **facts)
             self._link.publish(self._writer.topics.health, health, qos=0)

@@ -70,10 +70,15 @@ class StationState:
         elif not present and reason in self._weaknesses:
             self._weaknesses.remove(reason)
 
+    def reasons(self) -> list[str]:
+        """Return why the state is what it is, and what a person should look at."""
+        reasons = list(self._faults) or [reason for reason in (self.halted or self.waiting_for,) if reason]
+        return reasons + self._weaknesses
+
     def message(self) -> bytes:
         """Return the retained message of the `state` topic; a change is logged."""
-        reasons = list(self._faults) or [reason for reason in (self.halted or self.waiting_for,) if reason]
-        shown = f"state={self.name} reasons={','.join(reasons + self._weaknesses) or '-'}"
+        reasons = self.reasons()
+        shown = f"state={self.name} reasons={','.join(reasons) or '-'}"
         if shown != self._logged:
             self._logged = shown
             log.info(shown)
@@ -81,7 +86,7 @@ class StationState:
             self.name,
             self._boot_id,
             degraded=bool(self._weaknesses),
-            reasons=reasons + self._weaknesses,
+            reasons=reasons,
             threshold_rev=self._live.thresholds.name,
             **self._facts,
         )
