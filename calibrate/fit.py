@@ -7,7 +7,7 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +23,7 @@ from calibrate.usual_frames import UsualFrames
 from edge_agent.decision import decide, score, z_map
 from edge_agent.drift import figures_of, usual_of
 from edge_agent.frame_limits import brightness_and_contrast, fit_frame_limits
+from edge_agent.inspection import Mask
 from edge_agent.revisions import UNNAMED, printable, save_thresholds, this_user
 from edge_agent.thresholds import Calibration, Figure, FrameLimits, Promise, ThresholdRevision
 from engines.command_line import track
@@ -89,57 +90,78 @@ def fit(
         wished_rate=wish.false_reject_rate,
         confident=wish.confident,
     )
-    usual, shown = UsualFrames(min_area), []
+    shown: list[tuple[float, float]] = []
+    usual = _usual_frames(engine, frames, ignored, min_area, shown)
+    location, scale = usual.location_and_scale()
+    draft = ThresholdRevision(location, scale, _draft(engine, min_area))
+    unseen = _score_unseen(engine, frames, draft, shown)
+    groups = list(unseen.of_group.values())
+    factor, promise = conformal_factor(
+        groups, wished_rate=wish.false_reject_rate, confident=wish.confident, frames=len(unseen.scores)
+    )
+    if wish.sensitivity != 1:
+        factor, promise = at_sensitivity(groups, factor, promise, wish.sensitivity)
+    calibration = _calibration(engine, wish, factor, min_area, promise, fit_frame_limits(shown)).model_copy(
+        update={
+            "suspects": _suspects(usual, frames, unseen.scores),
+            "excluded": sorted(wish.exclude),
+            "ignored_share": round(float(ignored.mean()), 6),
+            "usual": usual_of(unseen.figures),
+        }
+    )
+    revision = ThresholdRevision(location, scale, calibration)
+    if must_reject_test_pieces:
+        check_test_pieces(engine, revision)
+    return save_thresholds(
+        engine.folder,
+        revision,
+        images_csv=_images_csv(frames, unseen.scores),
+        versions={"edge-agent": version("edge-agent")},
+        also=_card_file(engine, frames, revision) if with_card else {},
+    )
+
+
+@dataclass
+class _Unseen:
+    """What the frames that the network never saw say: score by hash, largest score by group, figures of drift."""
+
+    scores: dict[str, float] = field(default_factory=dict)
+    of_group: dict[str, float] = field(default_factory=dict)
+    figures: dict[Figure, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+
+def _usual_frames(
+    engine: RecipeEngine, frames: Sequence[FitFrame], ignored: Mask, min_area: int, shown: list[tuple[float, float]]
+) -> UsualFrames:
+    """Look at the frames of location and scale; brightness and contrast of each are added to `shown`."""
+    usual = UsualFrames(min_area)
     for frame in track([f for f in frames if f.use == "location"], label="location and scale"):
         loaded = engine.load(frame.path)
         shown.append(brightness_and_contrast(loaded.pixels))
         padding = engine.padding(loaded)
         usual.add(frame.path.name, engine.maps(loaded.pixels), ignored if padding is None else padding | ignored)
-    location, scale = usual.location_and_scale()
+    return usual
 
-    draft = ThresholdRevision(location, scale, _draft(engine, min_area))
-    scores: dict[str, float] = {}
-    figures: dict[Figure, list[float]] = defaultdict(list)
-    group_scores: dict[str, float] = defaultdict(lambda: float("-inf"))
+
+def _score_unseen(
+    engine: RecipeEngine, frames: Sequence[FitFrame], draft: ThresholdRevision, shown: list[tuple[float, float]]
+) -> _Unseen:
+    """Score the frames that give the factor; brightness and contrast of each are added to `shown`."""
+    found = _Unseen()
     for frame in track([f for f in frames if f.use == "factor"], label="factor"):
         loaded = engine.load(frame.path)
         shown.append(brightness_and_contrast(loaded.pixels))
         z = z_map(engine.maps(loaded.pixels), engine.thresholds_for(loaded, draft))
-        scores[frame.sha256] = score(z, min_area)
-        for name, value in figures_of(loaded.pixels, scores[frame.sha256]).items():
-            figures[name].append(value)
-        group_scores[frame.group] = max(group_scores[frame.group], scores[frame.sha256])
+        value = found.scores[frame.sha256] = score(z, draft.min_area_map_px)
+        found.of_group[frame.group] = max(value, found.of_group.get(frame.group, value))
+        for name, figure in figures_of(loaded.pixels, value).items():
+            found.figures[name].append(figure)
+    return found
 
-    factor, promise = conformal_factor(
-        list(group_scores.values()),
-        wished_rate=wish.false_reject_rate,
-        confident=wish.confident,
-        frames=len(scores),
-    )
-    if wish.sensitivity != 1:
-        factor, promise = at_sensitivity(list(group_scores.values()), factor, promise, wish.sensitivity)
-    calibration = _calibration(engine, wish, factor, min_area, promise, fit_frame_limits(shown)).model_copy(
-        update={
-            "suspects": _suspects(usual, frames, scores),
-            "excluded": sorted(wish.exclude),
-            "ignored_share": round(float(ignored.mean()), 6),
-            "usual": usual_of(figures),
-        }
-    )
-    revision = ThresholdRevision(draft.location, draft.scale, calibration)
-    if must_reject_test_pieces:
-        check_test_pieces(engine, revision)
-    also = {}
-    if with_card:
-        trials = run_trials(engine, [frame.path for frame in frames if frame.use == "factor"], revision)
-        also[CARD_FILE] = json.dumps(card(trials, factor), indent=1).encode()
-    return save_thresholds(
-        engine.folder,
-        revision,
-        images_csv=_images_csv(frames, scores),
-        versions={"edge-agent": version("edge-agent")},
-        also=also,
-    )
+
+def _card_file(engine: RecipeEngine, frames: Sequence[FitFrame], revision: ThresholdRevision) -> dict[str, bytes]:
+    trials = run_trials(engine, [frame.path for frame in frames if frame.use == "factor"], revision)
+    return {CARD_FILE: json.dumps(card(trials, revision.factor), indent=1).encode()}
 
 
 def _suspects(usual: UsualFrames, frames: Sequence[FitFrame], scores: dict[str, float]) -> list[str]:
