@@ -151,8 +151,10 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path):
 
 
 def start(folder, recipe, steps):
+    # A shell lets what it starts in the background ignore Ctrl-C, and so would everything that these tests start.
+    heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(folder), str(recipe), str(steps)], stderr=subprocess.PIPE
+        [sys.executable, "-c", heeds + PROGRAM, str(folder), str(recipe), str(steps)], stderr=subprocess.PIPE
     )
 
 

@@ -104,8 +104,8 @@ def test_requests_that_wait_are_served_by_consecutive_frames():
 def test_a_live_camera_never_delivers_what_it_queued_while_it_was_slow(stamps):
     interval_ns = 10_000_000
     # Drawing a frame of this size takes longer than four exposures, so the driver's queue is full at every request.
-    ring = FrameRing.create((640, 640, 1), 1)
-    camera = CameraProcess(f"synthetic://plate?size=640x640&channels=1&live=true&fps=100&stamps={stamps}", ring)
+    ring = FrameRing.create((1280, 1280, 1), 1)
+    camera = CameraProcess(f"synthetic://plate?size=1280x1280&channels=1&live=true&fps=100&stamps={stamps}", ring)
     camera.start()
     try:
         assert isinstance(camera.next_event(15), CameraOpened)
