@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -158,60 +158,6 @@ def _fit_aside(aside: Sequence[Scored], test: Sequence[Scored], defective: Seque
 
 def tables(rows: Sequence[Row]) -> str:
     """Return what the rows say, as Markdown."""
-    promise_rows = [
-        [
-            row["dataset"],
-            percent(float(wish), 0),
-            *(
-                ["half of the groups cannot promise it", "-", "-", "-", "-"]
-                if found is None
-                else [
-                    f"{found['calibration_groups']} of {found['groups']}",
-                    percent(found["promised"]),
-                    f"{percent(found['mean_rate'])} ± {percent(found['standard_error'])}",
-                    f"{found['beyond']} of {found['draws']}",
-                    "yes" if keeps_promise(found) else "**no**",
-                ]
-            ),
-        ]
-        for row in rows
-        for wish, found in row["promises"].items()
-    ]
-    time_rows = [
-        [
-            row["dataset"],
-            percent(float(wish), 0),
-            percent(found["promised"]),
-            f"{found['rejected']} of {found['groups']}",
-        ]
-        for row in rows
-        for wish, found in row["in_time"].items()
-        if found is not None
-    ]
-    aside_rows = [
-        [
-            row["dataset"],
-            f"{percent(found['promised'])}, bound {percent(found['bound_95'])}, from {found['groups']}",
-            f"{found['rejected']} of {found['good']}",
-            f"{found['caught']} of {found['defective']}",
-        ]
-        for row in rows
-        for found in (row["fit_aside_test_good"],)
-    ]
-    contamination_rows = [
-        [
-            row["dataset"],
-            percent(part["wish"], 0),
-            str(part["intruders"]),
-            f"{found['clean_recall']:.3f}",
-            f"{found['recall']:.3f}",
-            f"{percent(found['mean_rate'])} ({percent(found['promised'])})",
-            percent(found["named"], 0),
-        ]
-        for row in rows
-        for part in row["contamination"]
-        if (found := part["found"]) is not None
-    ]
     split = [
         "data set",
         "wish",
@@ -221,28 +167,65 @@ def tables(rows: Sequence[Row]) -> str:
         "beyond the 95 % quantile",
         "kept",
     ]
+    intruders = ["data set", "wish", "intruders", "recall without", "recall with", "good rejected (promised)", "named"]
     return "\n\n".join(
         [
             "### Random splits",
-            table(split, promise_rows),
+            table(split, _promise_rows(rows)),
             "### One split in the order of time",
-            table(["data set", "wish", "promised", "groups rejected later"], time_rows),
+            table(["data set", "wish", "promised", "groups rejected later"], _time_rows(rows)),
             "### Fitted on the set-aside frames, counted on the test frames",
-            table(["data set", "promise", "good rejected", "defective caught"], aside_rows),
+            table(["data set", "promise", "good rejected", "defective caught"], _aside_rows(rows)),
             "### Defective frames among the calibration's",
-            table(
-                [
-                    "data set",
-                    "intruders",
-                    "recall without",
-                    "recall with",
-                    "good rejected (promised)",
-                    "named as suspects",
-                ],
-                contamination_rows,
-            ),
+            table(intruders, _contamination_rows(rows)),
         ]
     )
+
+
+def _promise_rows(rows: Sequence[Row]) -> Iterator[list[str]]:
+    for row in rows:
+        for wish, found in row["promises"].items():
+            cells = ["half of the groups cannot promise it", "-", "-", "-", "-"]
+            if found is not None:
+                cells = [
+                    f"{found['calibration_groups']} of {found['groups']}",
+                    percent(found["promised"]),
+                    f"{percent(found['mean_rate'])} ± {percent(found['standard_error'])}",
+                    f"{found['beyond']} of {found['draws']}",
+                    "yes" if keeps_promise(found) else "**no**",
+                ]
+            yield [row["dataset"], percent(float(wish), 0), *cells]
+
+
+def _time_rows(rows: Sequence[Row]) -> Iterator[list[str]]:
+    for row in rows:
+        for wish, found in row["in_time"].items():
+            if found is not None:
+                rejected = f"{found['rejected']} of {found['groups']}"
+                yield [row["dataset"], percent(float(wish), 0), percent(found["promised"]), rejected]
+
+
+def _aside_rows(rows: Sequence[Row]) -> Iterator[list[str]]:
+    for row in rows:
+        found = row["fit_aside_test_good"]
+        promised = f"{percent(found['promised'])}, bound {percent(found['bound_95'])}, from {found['groups']}"
+        caught = f"{found['caught']} of {found['defective']}"
+        yield [row["dataset"], promised, f"{found['rejected']} of {found['good']}", caught]
+
+
+def _contamination_rows(rows: Sequence[Row]) -> Iterator[list[str]]:
+    for row in rows:
+        for part in row["contamination"]:
+            if (found := part["found"]) is not None:
+                yield [
+                    row["dataset"],
+                    percent(part["wish"], 0),
+                    str(part["intruders"]),
+                    f"{found['clean_recall']:.3f}",
+                    f"{found['recall']:.3f}",
+                    f"{percent(found['mean_rate'])} ({percent(found['promised'])})",
+                    percent(found["named"], 0),
+                ]
 
 
 def _words(found: dict[str, Any] | None) -> str:
