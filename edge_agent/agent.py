@@ -18,12 +18,13 @@ from edge_agent.answers import Answers
 from edge_agent.broker import EmbeddedBroker
 from edge_agent.camera.client import CameraProcess
 from edge_agent.camera.messages import BadFrame, CameraEvent, CameraLost, CameraOpened, FrameCaptured, FramesEnded
-from edge_agent.command_intake import RELOAD, RESUME, CommandIntake
+from edge_agent.command_handler import CommandHandler
+from edge_agent.command_intake import CommandIntake
 from edge_agent.freshness import capture_until_ns, unfit_time
 from edge_agent.heartbeat import Heartbeat
 from edge_agent.link import MqttLink
 from edge_agent.live_recipe import open_live_recipe
-from edge_agent.messages import Command, State, encode_health, encode_reply, encode_state
+from edge_agent.messages import State, encode_health, encode_state
 from edge_agent.mqtt import BrokerAddress
 from edge_agent.outbox import OpenTrigger, Outbox
 from edge_agent.part_intake import PartIntake
@@ -34,9 +35,8 @@ from edge_agent.station import Station, resolve_references, resolve_secret
 from edge_agent.station_state import StationState
 from edge_agent.station_watch import StationWatch
 from edge_agent.verdict_writer import VerdictWriter
-from engines.errors import ConfigError, EngineError, OutboxError, PublishError, ThresholdsError
+from engines.errors import ConfigError, EngineError, OutboxError, PublishError
 from engines.images import Frame
-from engines.service_manager import tell_service_manager
 
 log = logging.getLogger(__name__)
 
@@ -88,10 +88,11 @@ class Agent:
         self._intake = PartIntake(
             self._outbox, begun=self._part_begun, resend=self._wake_publisher, refuse=self._answers.outbox_failed
         )
-        self._commands = CommandIntake(self._wake, self._refuse_command)
+        self._commands = CommandIntake(self._wake, lambda command: self._handler.refuse(command))  # noqa: PLW0108 - made later
         self._link, self._publisher = self._connect(resources)
 
         self._watch = StationWatch(self._state, self._live, station.alarms)
+        self._handler = CommandHandler(self._live, self._state, self._watch, self._publish_reply)
         self._turns = 0
         self._heartbeat = Heartbeat(
             {
@@ -127,7 +128,7 @@ class Agent:
                     self._inspect(*waiting)
                 self._take_camera_events()
                 if not self._intake.has_parts:
-                    self._obey(self._commands.next_commands())
+                    self._handler.obey(self._commands.next_commands())
                 self._keep_ready()
                 if self.station.camera.mode == "free_run":
                     self._request_ahead()
@@ -300,60 +301,7 @@ class Agent:
             self._said_state = state
             self._link.set_state(state)
 
-    # --- commands -----------------------------------------------------------------------------------------------
-
-    def _obey(self, commands: list[Command]) -> None:
-        """Do once what was asked, and answer everybody who asked for it."""
-        if not commands:
-            return
-        match commands[0].name:
-            case "reload":
-                problem = self._reload()
-            case "resume":
-                problem = self._resume()
-            case unknown:
-                problem = f"there is no command {unknown!r}. Send {RELOAD!r} or {RESUME!r}."
-        for command in commands:
-            self._reply(command, problem)
-
-    def _reply(self, command: Command, problem: str | None) -> None:
-        reply = encode_reply(command, problem=problem, threshold_rev=self._live.thresholds.name)
-        try:
-            self._link.publish(self._writer.topics.reply, reply)
-        except PublishError as lost:
-            log.warning("the reply to %s is lost: %s", command.name, lost)
-
-    def _refuse_command(self, command: Command) -> None:
-        self._reply(command, "too many commands wait. Send it again when the others are answered.")
-
-    def _resume(self) -> str | None:
-        """Inspect again after a person has looked, or return why that cannot be."""
-        try:
-            self._live.check_test_pieces()
-        except EngineError as problem:
-            self._state.set_fault("test_piece", problem)
-            return str(problem)
-        self._state.clear_fault("test_piece")
-        self._watch.resume()
-        return None
-
-    def _reload(self) -> str | None:
-        """Take the thresholds in force now, or keep the old ones and return why."""
-        before = self._live.thresholds.name
-        tell_service_manager(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        try:
-            self._live.reload_thresholds()
-        except (ThresholdsError, EngineError, OSError) as problem:
-            self._state.set_weakness("reload_refused", present=True)
-            log.warning("reload refused: %s", problem)
-            return str(problem)
-        finally:
-            tell_service_manager("READY=1")
-        self._state.set_weakness("reload_refused", present=False)
-        self._state.clear_fault("test_piece")
-        self._watch.begin_anew()
-        log.info("threshold_rev=%s instead of %s", self._live.thresholds.name, before)
-        return None
+    # --- threads and the end ------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
         # A pipe that is full holds wake-ups enough.
@@ -370,6 +318,9 @@ class Agent:
         with suppress(PublishError, OutboxError):
             health = encode_health(life, self._writer.boot_id, self._state.name, **facts)
             self._link.publish(self._writer.topics.health, health, qos=0)
+
+    def _publish_reply(self, payload: bytes) -> None:
+        self._link.publish(self._writer.topics.reply, payload)
 
     def _publish_unstored(self, payload: bytes) -> None:
         self._link.publish(self._writer.topics.verdict, payload)

@@ -25,7 +25,7 @@ _INSTEAD = "Leave out `--builder torch2trt`: the plan is then built from the mod
 
 
 class Torch2trtBuilder:
-    """Takes the place of `engines.plans.builder.build_plan`.
+    """Takes the place of `engines.plans.builder.TensorRtBuilder`.
 
     Args:
         frames: Frames to calibrate with, (H, W, C) uint8: good ones and some with a defect.

@@ -1,8 +1,11 @@
 """A real Mosquitto, and both sides of it."""
 
+from contextlib import ExitStack
+
 import pytest
 from message_side import Plc, StationSide
 from mosquitto import Mosquitto, find_mosquitto
+from running_station import RunningStation, TestPlc
 
 from edge_agent.topics import Topics
 
@@ -64,3 +67,19 @@ def make_plc(topics):
     yield make
     for plc in made:
         plc.client.stop()
+
+
+@pytest.fixture
+def start_agent(tmp_path, mosquitto):
+    """Start agents, each on a folder of frames that it sees again and again and with a PLC; they end with the test."""
+    with ExitStack() as stack:
+
+        def start(recipe, frames, **changes):
+            uri = f"folder://{frames}?loop=true"
+            station = RunningStation(tmp_path, recipe, mosquitto.port, uri, **changes).start()
+            stack.callback(station.kill)
+            plc = TestPlc(mosquitto.port, station.topics)
+            stack.callback(plc.stop)
+            return station, plc
+
+        yield start

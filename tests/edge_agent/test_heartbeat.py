@@ -7,7 +7,6 @@ import time
 from itertools import pairwise
 
 import pytest
-from running_station import RunningStation, TestPlc
 
 from edge_agent.heartbeat import LONGEST_STANDSTILL_S, Heartbeat
 from edge_agent.mqtt import BrokerAddress, MqttClient
@@ -75,17 +74,10 @@ def test_without_a_service_manager_it_still_counts(monkeypatch):
 
 
 @pytest.fixture
-def running(fitted_recipe, tmp_path, mosquitto, good_frames_folder, manager):
-    station = RunningStation(
-        tmp_path, fitted_recipe, mosquitto.port, f"folder://{good_frames_folder}?loop=true"
-    ).start()
-    plc = TestPlc(mosquitto.port, station.topics)
-    try:
-        plc.wait_for_state("ready")
-        yield station, plc
-    finally:
-        plc.stop()
-        station.kill()
+def running(fitted_recipe, good_frames_folder, manager, start_agent):
+    station, plc = start_agent(fitted_recipe, good_frames_folder)
+    plc.wait_for_state("ready")
+    return station, plc
 
 
 def test_systemd_hears_of_start_life_reload_and_stop(running, manager):

@@ -35,15 +35,10 @@ def revise(recipe, **changes):
 
 
 @pytest.fixture
-def running(recipe, tmp_path, mosquitto, good_frames_folder):
-    station = RunningStation(tmp_path, recipe, mosquitto.port, f"folder://{good_frames_folder}?loop=true").start()
-    plc = TestPlc(mosquitto.port, station.topics)
-    try:
-        plc.wait_for_state("ready")
-        yield station, plc
-    finally:
-        plc.stop()
-        station.kill()
+def running(recipe, good_frames_folder, start_agent):
+    station, plc = start_agent(recipe, good_frames_folder)
+    plc.wait_for_state("ready")
+    return station, plc
 
 
 def wait_for_revision(plc, name):
@@ -190,7 +185,7 @@ def test_under_load_no_verdict_is_lost_doubled_or_judged_by_half_a_revision(runn
 
 
 @pytest.fixture
-def alarmed(recipe, tmp_path, mosquitto, good_frames_folder):
+def alarmed(recipe, tmp_path, good_frames_folder, start_agent):
     """A station that halts after three rejects in a row, on frames of which every one is defective."""
     folder = tmp_path / "bad"
     folder.mkdir()
@@ -198,15 +193,9 @@ def alarmed(recipe, tmp_path, mosquitto, good_frames_folder):
         frame = cv2.imread(str(path))
         frame[30:46, 30:50] = 0
         cv2.imwrite(str(folder / path.name), frame)
-    uri = f"folder://{folder}?loop=true"
-    station = RunningStation(tmp_path, recipe, mosquitto.port, uri, alarms={"max_consecutive_fail": 3}).start()
-    plc = TestPlc(mosquitto.port, station.topics)
-    try:
-        plc.wait_for_state("ready")
-        yield plc
-    finally:
-        plc.stop()
-        station.kill()
+    _, plc = start_agent(recipe, folder, alarms={"max_consecutive_fail": 3})
+    plc.wait_for_state("ready")
+    return plc
 
 
 @pytest.mark.parametrize("command", ["resume", "reload"])
@@ -220,7 +209,7 @@ def test_rejects_in_a_row_halt_the_station_until_a_person_has_looked(alarmed, co
     assert alarmed.ask("5")["verdict"] == "FAIL"
 
 
-def test_good_parts_that_change_are_said_and_still_judged(recipe, tmp_path, mosquitto, good_frames_folder):
+def test_good_parts_that_change_are_said_and_still_judged(recipe, tmp_path, good_frames_folder, start_agent):
     folder = tmp_path / "darker"
     folder.mkdir()
     for path in sorted(good_frames_folder.glob("*.png")):
@@ -230,38 +219,28 @@ def test_good_parts_that_change_are_said_and_still_judged(recipe, tmp_path, mosq
         for name, value in figures_of(cv2.imread(str(path)), 1.0).items():
             measured[name].append(value)
     activate(recipe, revise(recipe, usual=usual_of(measured)))
-    station = RunningStation(tmp_path, recipe, mosquitto.port, f"folder://{folder}?loop=true").start()
-    plc = TestPlc(mosquitto.port, station.topics)
-    try:
-        plc.wait_for_state("ready")
-        for number in range(50):
-            plc.ask(str(number))
-        state = plc.wait_for_state("ready", "drift_brightness")
-        assert state["degraded"]
-    finally:
-        plc.stop()
-        station.kill()
+    _, plc = start_agent(recipe, folder)
+    plc.wait_for_state("ready")
+    for number in range(50):
+        plc.ask(str(number))
+    state = plc.wait_for_state("ready", "drift_brightness")
+    assert state["degraded"]
 
 
 @pytest.mark.parametrize("command", ["reload", "resume"])
 def test_a_station_whose_test_piece_passed_inspects_again_when_it_is_rejected(
-    recipe, tmp_path, mosquitto, good_frames_folder, command
+    recipe, good_frames_folder, start_agent, command
 ):
     name = revise(recipe, factor=1e6)
     force(recipe, name)
-    station = RunningStation(tmp_path, recipe, mosquitto.port, f"folder://{good_frames_folder}?loop=true").start()
-    plc = TestPlc(mosquitto.port, station.topics)
-    try:
-        plc.wait_for_state("error", "test_piece")
-        assert "was not rejected" in plc.command(command, "1")["problem"]
-        assert plc.ask("1")["reasons"] == ["not_ready"]
-        activate(recipe, "r0001")
-        assert plc.command("reload", "2")["ok"]
-        plc.wait_for_state("ready")
-        assert plc.ask("2")["verdict"] == "PASS"
-    finally:
-        plc.stop()
-        station.kill()
+    _, plc = start_agent(recipe, good_frames_folder)
+    plc.wait_for_state("error", "test_piece")
+    assert "was not rejected" in plc.command(command, "1")["problem"]
+    assert plc.ask("1")["reasons"] == ["not_ready"]
+    activate(recipe, "r0001")
+    assert plc.command("reload", "2")["ok"]
+    plc.wait_for_state("ready")
+    assert plc.ask("2")["verdict"] == "PASS"
 
 
 def test_a_retained_command_is_not_obeyed(recipe, tmp_path, mosquitto, good_frames_folder):
@@ -295,22 +274,17 @@ def test_a_storm_of_commands_is_answered_and_parts_go_first(running):
     assert all(r["ok"] or "too many commands" in r["problem"] for r in replies)
 
 
-def test_sighup_while_the_agent_starts_does_not_end_it(recipe, tmp_path, mosquitto, good_frames_folder):
-    station = RunningStation(tmp_path, recipe, mosquitto.port, f"folder://{good_frames_folder}?loop=true").start()
-    plc = TestPlc(mosquitto.port, station.topics)
-    try:
-        until = time.monotonic() + 20
-        # From the moment when the signal is caught: see /proc/PID/status.
-        while not catches_sighup(station.process.pid) and time.monotonic() < until:
-            time.sleep(0.005)
-        while not plc.states and time.monotonic() < until:
-            station.process.send_signal(signal.SIGHUP)
-            time.sleep(0.05)
-        plc.wait_for_state("ready")
-        assert station.process.poll() is None
-    finally:
-        plc.stop()
-        station.kill()
+def test_sighup_while_the_agent_starts_does_not_end_it(recipe, good_frames_folder, start_agent):
+    station, plc = start_agent(recipe, good_frames_folder)
+    until = time.monotonic() + 20
+    # From the moment when the signal is caught: see /proc/PID/status.
+    while not catches_sighup(station.process.pid) and time.monotonic() < until:
+        time.sleep(0.005)
+    while not plc.states and time.monotonic() < until:
+        station.process.send_signal(signal.SIGHUP)
+        time.sleep(0.05)
+    plc.wait_for_state("ready")
+    assert station.process.poll() is None
 
 
 def catches_sighup(pid):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fakes.install import installed_fakes
+from fakes.tensorrt_versions import VERSIONS
 
 # The rest of the fakes needs no torch.
 collect_ignore = [] if importlib.util.find_spec("torch") else ["test_torch2trt.py"]
@@ -85,3 +86,13 @@ def draft():
         made.flag("INT8")
         made.config.int8_calibrator = made.calibrator()
         yield made
+
+
+@pytest.fixture(params=VERSIONS)
+def trt(request):
+    """TensorRT in each of its versions."""
+    with installed_fakes(tensorrt=request.param) as installed:
+        import tensorrt
+
+        tensorrt.machine = installed
+        yield tensorrt

@@ -48,15 +48,6 @@ def built(trt, model=None, *, strongly=True, **settings):
     return builder.build_serialized_network(network, config), logger
 
 
-@pytest.fixture(params=VERSIONS)
-def trt(request):
-    with installed_fakes(tensorrt=request.param) as machine:
-        import tensorrt
-
-        tensorrt.machine = machine
-        yield tensorrt
-
-
 @pytest.fixture
 def trt10():
     with installed_fakes(tensorrt="10.3.0") as machine:

@@ -7,19 +7,9 @@ from fakes.evidence import breaks
 from fakes.install import installed_fakes
 from fakes.models import inspection_model
 from fakes.rules import BrokenRuleError
-from fakes.tensorrt_versions import VERSIONS
 from fakes.weak_network import FRAME, Draft
 
 X = FRAME.astype(np.float32) / 255
-
-
-@pytest.fixture(params=VERSIONS)
-def trt(request):
-    with installed_fakes(tensorrt=request.param) as machine:
-        import tensorrt
-
-        tensorrt.machine = machine
-        yield tensorrt
 
 
 @pytest.fixture
