@@ -155,16 +155,16 @@ def _pixel_figures(
     )
 
 
-def _promise(thresholds: ThresholdRevision, judged: Sequence[Judged]) -> dict[str, float | int]:
-    """Return what the revision promised and what came of it; a part is rejected if any of its frames is."""
+def _promise(thresholds: ThresholdRevision, judged: Sequence[Judged]) -> dict[str, float | int | None]:
+    """Return what the revision promised (None: nothing) and what came of it; a part is rejected if any of its frames is."""
     rejected: dict[str, bool] = defaultdict(bool)
     for item in judged:
         if item.frame.is_good:
             rejected[item.frame.group] |= item.verdict != "PASS"
     promise = thresholds.calibration.promise
     return {
-        "promised_false_reject_rate": promise.expected_rate,
-        "promised_bound_95": promise.bound_95,
+        "promised_false_reject_rate": None if promise.void else promise.expected_rate,
+        "promised_bound_95": None if promise.void else promise.bound_95,
         "good_parts": len(rejected),
         "good_parts_rejected": sum(rejected.values()),
     }

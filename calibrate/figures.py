@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from calibrate.conformal import chance_of_at_least
+from edge_agent.thresholds import Promise
 
 _HARDLY_CHANCE = 0.05
 _INTERVAL = "image_auroc_interval_95"
@@ -85,10 +86,21 @@ def headline(figures: Mapping[str, Any]) -> str:
     )
 
 
+def promised(promise: Promise, rate: float) -> str:
+    """Write one of a promise's rates, unless it promises nothing."""
+    return "nothing" if promise.void else percent(rate)
+
+
 def promise_lines(figures: Mapping[str, Any]) -> Sequence[str]:
     """Say what the thresholds promised, what was measured, and whether chance explains the difference."""
     parts, rejected = figures["good_parts"], figures["good_parts_rejected"]
     expected, bound = figures["promised_false_reject_rate"], figures["promised_bound_95"]
+    measured = f"{rejected} of {parts} good parts, {percent(rejected / parts)}"
+    if expected is None:
+        return (
+            "These thresholds promise nothing; `edge-calibrate history` shows how they were made.",
+            f"Measured: {measured}.",
+        )
     chance = chance_of_at_least(rejected, parts, bound)
     if rejected <= expected * parts:
         verdict = "The promise held."
@@ -100,5 +112,4 @@ def promise_lines(figures: Mapping[str, Any]) -> Sequence[str]:
             "the calibration's. Look at the false rejects, and fit again with good parts of today."
         )
     promised = f"about {percent(expected)} are rejected, with 95 % confidence no more than {percent(bound)}"
-    measured = f"{rejected} of {parts} good parts, {percent(rejected / parts)}"
     return f"Promised: of new good parts {promised}.", f"Measured: {measured}. {verdict}"

@@ -45,6 +45,8 @@ class FitWish:
         exclude: Names of files that a person has looked at and found to show no good part.
         group_by: What one group is; see `assign_uses`.
         sensitivity: Moves the factor away from the wish; see `at_sensitivity`.
+        unlabelled: Names of rejected files of which nobody said whether they show good parts; they are left out, and
+            nothing can be promised.
         ignore: Picture of what is never inspected, white on black, of a camera frame's size.
     """
 
@@ -55,6 +57,7 @@ class FitWish:
     exclude: tuple[str, ...] = ()
     group_by: GroupBy | None = None
     sensitivity: float = 1.0
+    unlabelled: tuple[str, ...] = ()
     ignore: Path | None = None
 
 
@@ -84,7 +87,7 @@ def fit(
     """
     min_area = _min_area_map_px(engine, wish.min_area_px)
     ignored = read_ignored(wish.ignore, engine.recipe, min_area=min_area)
-    frames = assign_uses(engine.folder, images, exclude=wish.exclude, group_by=wish.group_by)
+    frames = assign_uses(engine.folder, images, exclude=wish.exclude + wish.unlabelled, group_by=wish.group_by)
     check_enough_groups(
         len({frame.group for frame in frames if frame.use == "factor"}),
         wished_rate=wish.false_reject_rate,
@@ -101,6 +104,8 @@ def fit(
     )
     if wish.sensitivity != 1:
         factor, promise = at_sensitivity(groups, factor, promise, wish.sensitivity)
+    if wish.unlabelled:
+        promise = promise.model_copy(update={"void": _cut_off(len(wish.unlabelled))})
     calibration = _calibration(engine, wish, factor, min_area, promise, fit_frame_limits(shown)).model_copy(
         update={
             "suspects": _suspects(usual, frames, unseen.scores),
@@ -118,6 +123,13 @@ def fit(
         images_csv=_images_csv(frames, unseen.scores),
         versions={"edge-agent": version("edge-agent")},
         also=_card_file(engine, frames, revision) if with_card else {},
+    )
+
+
+def _cut_off(unlabelled: int) -> str:
+    return (
+        f"{unlabelled} rejected frames are labelled neither good nor defective. Without them the good parts reach only to "
+        "the old limit, and how many will be rejected cannot be said"
     )
 
 
@@ -249,10 +261,13 @@ def describe(revision: ThresholdRevision) -> Iterator[str]:
     """Say a revision's promise as a technician would read it to a colleague, line by line."""
     calibration, promise = revision.calibration, revision.calibration.promise
     yield f"Threshold revision {revision.name}: factor {revision.factor:.3f}, minimum area {revision.min_area_map_px} map px."
-    yield (
-        f"Promise: of new good parts, about {promise.expected_rate:.2%} will be rejected "
-        f"(95 % bound {promise.bound_95:.2%}), asked was {promise.wished_rate:.2%}."
-    )
+    if promise.void:
+        yield f"Nothing is promised: {promise.void}."
+    else:
+        yield (
+            f"Promise: of new good parts, about {promise.expected_rate:.2%} will be rejected "
+            f"(95 % bound {promise.bound_95:.2%}), asked was {promise.wished_rate:.2%}."
+        )
     yield f"It rests on {promise.groups} good parts ({promise.frames} frames) that the network never saw."
     if calibration.excluded:
         yield f"Given that these show no good part, and were left out: {', '.join(calibration.excluded)}."

@@ -20,16 +20,27 @@ from calibrate.recipe_engine import RecipeEngine
 from calibrate.score_plots import histogram
 from calibrate.sensitivity import CONTRASTS, PLACES, Trial, caught, read_card
 from edge_agent.decision import z_map
-from edge_agent.thresholds import ThresholdRevision
+from edge_agent.thresholds import Promise, ThresholdRevision
 from engines.recipe import THRESHOLDS_FOLDER
 
 _PICTURE_PX = 240
 _SHOWN_SUSPECTS = 12
 _SETTINGS = (1, 2, 3, 5, 8, 13, 21)
+_UNLABELLED = """<h2>Rejected frames that nobody has labelled</h2>
+<p>They lie in the collection's folder <code>rejected</code>. Look at each, move it to <code>good</code> or to
+<code>defective</code> beside it, and fit again: until then nothing is promised.</p>"""
 _WISHES = (0.01, 0.001)
 
 
-def write_fit_page(engine: RecipeEngine, revision: ThresholdRevision, images: Path, page: Path) -> None:
+def write_fit_page(
+    engine: RecipeEngine,
+    revision: ThresholdRevision,
+    images: Path,
+    page: Path,
+    *,
+    rejects: Sequence[float] = (),
+    unlabelled: Sequence[str] = (),
+) -> None:
     """Write the page of a revision that `fit` has just made.
 
     Args:
@@ -37,6 +48,8 @@ def write_fit_page(engine: RecipeEngine, revision: ThresholdRevision, images: Pa
         revision: Saved, with its sensitivity card.
         images: The good frames.
         page: The HTML file.
+        rejects: Scores of frames that earlier thresholds rejected.
+        unlabelled: Names of rejected frames among the images that wait for a person.
 
     Raises:
         ThresholdsError: The revision has no card.
@@ -57,20 +70,28 @@ def write_fit_page(engine: RecipeEngine, revision: ThresholdRevision, images: Pa
                 f"Fitted {calibration.created[:10]} by {calibration.made_by}, for the {calibration.model} model "
                 f"{calibration.model_sha256[:12]}. {calibration.note}"
             ),
-            "headline": escape(
-                f"Of new good parts, about {percent(promise.expected_rate)} will be rejected: "
-                f"1 in {round(1 / promise.expected_rate)}."
-            ),
+            "headline": escape(_headline(promise)),
             "cards": "".join(_cards(revision, content)),
             "rests": "".join(f"<p>{escape(line)}</p>" for line in _rests(revision)),
             "plots": histogram(results, revision.factor),
             "card": _card_table(content),
             "places": _place_table(content),
-            "settings": _settings_table(scores, content, revision.factor),
+            "settings": _settings_table(scores, content, revision.factor, rejects),
             "suspects": escape(_suspects(calibration.suspects)),
-            "suspect_pictures": "".join(_suspect_pictures(engine, revision, images)),
+            "suspect_pictures": "".join(_pictures(engine, revision, images, calibration.suspects)),
+            "unlabelled": _UNLABELLED if unlabelled else "",
+            "unlabelled_pictures": "".join(_pictures(engine, revision, images, unlabelled)),
             "maps": picture_row(_map_pictures(revision)),
         },
+    )
+
+
+def _headline(promise: Promise) -> str:
+    if promise.void:
+        return f"Nothing is promised: {promise.void}."
+    return (
+        f"Of new good parts, about {percent(promise.expected_rate)} will be rejected: "
+        f"1 in {round(1 / promise.expected_rate)}."
     )
 
 
@@ -86,7 +107,8 @@ def _group_scores(recipe_folder: Path, name: str) -> list[float]:
 
 def _cards(revision: ThresholdRevision, content: Mapping[str, Any]) -> Iterator[str]:
     promise = revision.calibration.promise
-    yield _card(f"≤ {percent(promise.bound_95)}", "of new good parts rejected, with 95 % confidence")
+    if not promise.void:
+        yield _card(f"≤ {percent(promise.bound_95)}", "of new good parts rejected, with 95 % confidence")
     yield _card(str(promise.groups), f"good parts, {promise.frames} frames, that the network never saw")
     spots = [cell for cell in content["by_defect"] if (cell["kind"], cell["contrast"]) == ("spot", CONTRASTS[-1])]
     sure = [*takewhile(lambda cell: 0 < cell["of"] == cell["caught"], sorted(spots, key=lambda c: -c["size_px"]))]
@@ -102,6 +124,17 @@ def _card(figure: str, words: str) -> str:
 
 def _rests(revision: ThresholdRevision) -> Iterator[str]:
     calibration, promise = revision.calibration, revision.calibration.promise
+    if promise.void:
+        yield f"The limit comes from {promise.groups} parts that were accepted, and from no rejected one."
+    else:
+        yield from _support(promise)
+    if calibration.excluded:
+        yield f"It is given that these show no good part, and were left out: {', '.join(calibration.excluded)}."
+    if calibration.ignored_share:
+        yield f"{percent(calibration.ignored_share)} of the region is never inspected."
+
+
+def _support(promise: Promise) -> Iterator[str]:
     yield (
         f"{promise.groups} good parts were kept from the network and set the limit. With so many, nothing below "
         f"1 in {promise.groups + 1} ({percent(1 / (promise.groups + 1))}) can be promised."
@@ -113,10 +146,6 @@ def _rests(revision: ThresholdRevision) -> Iterator[str]:
         "The promise holds for parts like these: the same light, camera and position. It does not speak of parts of "
         "another day, another supplier or a cleaned lens; then fit again."
     )
-    if calibration.excluded:
-        yield f"It is given that these show no good part, and were left out: {', '.join(calibration.excluded)}."
-    if calibration.ignored_share:
-        yield f"{percent(calibration.ignored_share)} of the region is never inspected."
 
 
 def _card_table(content: Mapping[str, Any]) -> str:
@@ -148,8 +177,10 @@ def _cell(cell: Mapping[str, Any]) -> str:
     )
 
 
-def _settings_table(scores: Sequence[float], content: Mapping[str, Any], factor: float) -> str:
-    """Return what other ranks of the same scores promise, and what of the drawn defects they catch."""
+def _settings_table(
+    scores: Sequence[float], content: Mapping[str, Any], factor: float, rejects: Sequence[float]
+) -> str:
+    """Return what other ranks of the same scores promise, and what of the drawn defects and the rejects they catch."""
     trials = [Trial(**{**trial, "place": tuple(trial["place"])}) for trial in content["trials"]]
     n = len(scores)
     lines = []
@@ -159,10 +190,14 @@ def _settings_table(scores: Sequence[float], content: Mapping[str, Any], factor:
         limit = scores[n - rank]
         found, total = caught(trials, limit)
         mark = "in this revision" if rank == chosen else ""
-        lines.append(
-            row(percent(rank / (n + 1)), [percent(rate_bound(n, rank)), f"{limit:.1f}", f"{found} of {total}", mark])
-        )
-    head = row("promised false rejects", ["at most, with 95 % confidence", "limit", "drawn defects caught", ""])
+        cells = [percent(rate_bound(n, rank)), f"{limit:.1f}", f"{found} of {total}"]
+        if rejects:
+            cells.append(f"{sum(one > limit for one in rejects)} of {len(rejects)}")
+        lines.append(row(percent(rank / (n + 1)), [*cells, mark]))
+    titles = ["at most, with 95 % confidence", "limit", "drawn defects caught"]
+    if rejects:
+        titles.append("archived rejects rejected again")
+    head = row("promised false rejects", [*titles, ""])
     return f"<thead>{head}</thead><tbody>{''.join(lines)}</tbody>"
 
 
@@ -176,8 +211,8 @@ def _suspects(names: Sequence[str]) -> str:
     )
 
 
-def _suspect_pictures(engine: RecipeEngine, revision: ThresholdRevision, images: Path) -> Iterator[str]:
-    for name in revision.calibration.suspects[:_SHOWN_SUSPECTS]:
+def _pictures(engine: RecipeEngine, revision: ThresholdRevision, images: Path, names: Sequence[str]) -> Iterator[str]:
+    for name in names[:_SHOWN_SUSPECTS]:
         loaded = engine.load(images / name)
         z = z_map(engine.maps(loaded.pixels), engine.thresholds_for(loaded, revision))
         pictures = [

@@ -20,23 +20,22 @@ from edge_agent.camera.client import CameraProcess
 from edge_agent.camera.messages import BadFrame, CameraEvent, CameraLost, CameraOpened, FrameCaptured, FramesEnded
 from edge_agent.command_handler import CommandHandler
 from edge_agent.command_intake import CommandIntake
+from edge_agent.frame_keeper import FrameKeeper
 from edge_agent.freshness import capture_until_ns, unfit_time
 from edge_agent.heartbeat import Heartbeat
-from edge_agent.link import MqttLink
+from edge_agent.link import MqttLink, broker_of
 from edge_agent.live_recipe import open_live_recipe
 from edge_agent.messages import State, encode_health, encode_state
-from edge_agent.mqtt import BrokerAddress
 from edge_agent.outbox import OpenTrigger, Outbox
 from edge_agent.part_intake import PartIntake
 from edge_agent.pipeline import Judgement, Pipeline
 from edge_agent.publisher import OutboxPublisher
 from edge_agent.ring import FrameRing
-from edge_agent.station import Station, resolve_references, resolve_secret
+from edge_agent.station import Station, resolve_references
 from edge_agent.station_state import StationState
 from edge_agent.station_watch import StationWatch
 from edge_agent.verdict_writer import VerdictWriter
 from engines.errors import ConfigError, EngineError, OutboxError, PublishError
-from engines.images import Frame
 
 log = logging.getLogger(__name__)
 
@@ -84,15 +83,21 @@ class Agent:
             self._state,
             wake_publisher=self._wake_publisher,
             publish_unstored=self._publish_unstored,
+            publish_late=self._publish_late,
         )
         self._intake = PartIntake(
-            self._outbox, begun=self._part_begun, resend=self._wake_publisher, refuse=self._answers.outbox_failed
+            self._outbox,
+            begun=self._part_begun,
+            resend=self._wake_publisher,
+            refuse=self._answers.outbox_failed,
+            overload=self._answers.refuse_overload,
         )
         self._commands = CommandIntake(self._wake, lambda command: self._handler.refuse(command))  # noqa: PLW0108 - made later
         self._link, self._publisher = self._connect(resources)
 
         self._watch = StationWatch(self._state, self._live, station.alarms)
-        self._handler = CommandHandler(self._live, self._state, self._watch, self._publish_reply)
+        self._keeper = FrameKeeper(station, self._live)
+        self._handler = CommandHandler(self._live, self._state, self._watch, self._keeper, self._publish_reply)
         self._turns = 0
         self._heartbeat = Heartbeat(
             {
@@ -119,6 +124,7 @@ class Agent:
         self._link.start()
         self._publisher.start()
         self._answers.timer.start()
+        self._keeper.start()
         self._heartbeat.start()
         farewell: tuple[State, tuple[str, ...]] = ("error", ("crashed",))
         try:
@@ -147,12 +153,10 @@ class Agent:
 
     def _connect(self, resources: ExitStack) -> tuple[MqttLink, OutboxPublisher]:
         mqtt = self.station.mqtt
-        host, port = mqtt.address
         if mqtt.embedded:
-            resources.enter_context(EmbeddedBroker(port))
-        broker = BrokerAddress(host, port, mqtt.username, resolve_secret(mqtt.password), keepalive_s=mqtt.keepalive_s)
+            resources.enter_context(EmbeddedBroker(mqtt.address[1]))
         link = MqttLink(
-            broker,
+            broker_of(mqtt),
             self._writer.topics,
             self._writer.boot_id,
             state=encode_state("preoperational", self._writer.boot_id),
@@ -188,13 +192,26 @@ class Agent:
         if isinstance(event, FrameCaptured) and (unfit := unfit_time(event, part.trigger, within_ms)):
             judgement = Judgement(reason=unfit, stage_ns=judgement.stage_ns)
         elif time.monotonic_ns() > self._deadline_ns(part) and reason is None:
-            judgement = Judgement(reason="deadline", stage_ns=judgement.stage_ns)
-        self._answers.finish(judgement, event, part)
-        if reason not in _NOT_A_REJECT:
-            self._watch.add(judgement, self._frame_of(event))
+            # The first verdict counts; what was found is only a late result behind it.
+            self._answers.finish(Judgement(reason="deadline"), None, part)
+        self._finish(judgement, event, part, is_counted=reason not in _NOT_A_REJECT)
 
-    def _frame_of(self, event: FrameCaptured | BadFrame | None) -> Frame | None:
-        return self._ring.slot(event.slot) if isinstance(event, FrameCaptured) else None
+    def _finish(
+        self,
+        judgement: Judgement,
+        event: FrameCaptured | BadFrame | None,
+        part: OpenTrigger | None,
+        *,
+        is_counted: bool = True,
+    ) -> None:
+        """Answer first; then look at what was seen, while the slot still holds it."""
+        stored = self._answers.finish(judgement, event, part)
+        frame = self._ring.slot(event.slot) if isinstance(event, FrameCaptured) else None
+        if is_counted:
+            verdict = "INVALID" if stored is None or stored.is_late else stored.inspection.verdict
+            self._watch.add(verdict, judgement.decision, frame)
+        if stored is not None and frame is not None:
+            self._keeper.keep(stored, judgement, frame)
 
     def _deadline_ns(self, part: OpenTrigger) -> int:
         limits = (self.station.trigger.deadline_ms, part.trigger.expires_ms)
@@ -257,9 +274,7 @@ class Agent:
         while (event := self._camera.next_event(0)) is not None:
             self._note(event)
             if self.station.camera.mode == "free_run" and isinstance(event, FrameCaptured | BadFrame):
-                judgement = self._pipeline.judge(event)
-                self._answers.finish(judgement, event, None)
-                self._watch.add(judgement, self._frame_of(event))
+                self._finish(self._pipeline.judge(event), event, None)
                 return
 
     def _note(self, event: CameraEvent | None) -> None:
@@ -296,6 +311,7 @@ class Agent:
                 self._live.run_test_piece()
             except EngineError as problem:
                 self._state.set_fault("test_piece", problem)
+        self._state.set_weakness("frames_not_kept", present=self._keeper.error is not None)
         state = self._state.message()
         if state != self._said_state:
             self._said_state = state
@@ -314,7 +330,7 @@ class Agent:
     def _say_alive(self, life: int) -> None:
         """Publish the sign of life; without a connection nobody waits for it."""
         facts = {"reasons_now": self._state.reasons(), "outbox_depth": self._outbox.depth()}
-        facts |= self._answers.tally.content()
+        facts |= {**self._answers.tally.content(), "frames": self._keeper.content()}
         with suppress(PublishError, OutboxError):
             health = encode_health(life, self._writer.boot_id, self._state.name, **facts)
             self._link.publish(self._writer.topics.health, health, qos=0)
@@ -324,6 +340,9 @@ class Agent:
 
     def _publish_unstored(self, payload: bytes) -> None:
         self._link.publish(self._writer.topics.verdict, payload)
+
+    def _publish_late(self, result_id: str, payload: bytes) -> None:
+        self._link.publish(self._writer.topics.late(result_id), payload, qos=0)
 
     def _shut_down(self, state: State, reasons: tuple[str, ...]) -> None:
         """Answer what still waits, send what can be sent within a second, and say how it ended."""
@@ -335,6 +354,7 @@ class Agent:
         self._link.stop(encode_state(state, self._writer.boot_id, reasons=reasons))
         # What came in while the connection closed is answered at the next start.
         self._answers.refuse_open_parts("not_ready")
+        self._keeper.stop()
         log.info("%s unacknowledged=%d", state, self._outbox.depth())
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from edge_agent.camera.messages import BadFrame, FrameCaptured
 from edge_agent.deadline_timer import DeadlineTimer
 from edge_agent.inspection import Inspection
+from edge_agent.messages import encode_late
 from edge_agent.outbox import OpenTrigger, Outbox
 from edge_agent.pipeline import Judgement
 from edge_agent.station_state import StationState
 from edge_agent.tally import Tally
-from edge_agent.verdict_writer import UnstoredVerdict, VerdictWriter
+from edge_agent.verdict_writer import Stored, UnstoredVerdict, VerdictWriter
 from engines.errors import OutboxError, PublishError
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,7 @@ class Answers:
         state: Told of faults.
         wake_publisher: Called after a verdict was stored.
         publish_unstored: Publishes a payload on the verdict topic at once; raises PublishError.
+        publish_late: Publishes under the part's result id, for people; raises PublishError.
     """
 
     def __init__(
@@ -37,34 +40,54 @@ class Answers:
         *,
         wake_publisher: Callable[[], None],
         publish_unstored: Callable[[bytes], None],
+        publish_late: Callable[[str, bytes], None],
     ) -> None:
         self._outbox, self._writer, self._state = outbox, writer, state
         self._wake_publisher, self._publish_unstored = wake_publisher, publish_unstored
+        self._publish_late = publish_late
         self._unstored: dict[int, UnstoredVerdict] = {}
         self.tally = Tally()
         self.timer = DeadlineTimer(lambda part: self.finish(Judgement(reason="deadline"), None, part))
 
-    def finish(self, judgement: Judgement, event: FrameCaptured | BadFrame | None, part: OpenTrigger | None) -> None:
-        """Store a verdict and have it sent; what cannot be stored is answered INVALID/outbox. For any thread."""
+    def finish(
+        self, judgement: Judgement, event: FrameCaptured | BadFrame | None, part: OpenTrigger | None
+    ) -> Stored | None:
+        """Store a verdict and have it sent; for any thread.
+
+        Returns:
+            What was stored, or came too late for that; None if it could not be stored: it is answered INVALID/outbox.
+        """
         try:
             stored = self._writer.write(judgement, event, part)
         except OutboxError as problem:
             self._state.set_fault("outbox", problem)
             if part is not None:
                 self.outbox_failed(part, problem)
-            return
+            return None
         except Exception:
             if judgement.reason == "internal_error":
                 raise
             log.exception("the verdict could not be written")
-            self.finish(Judgement(reason="internal_error"), event, part)
-            return
+            return self.finish(Judgement(reason="internal_error"), event, part)
         if part is not None:
             self.timer.forget(part)
         if not stored.is_late:
             self.tally.add(stored.inspection)
             self._wake_publisher()
+        elif part is not None and judgement.decision is not None:
+            self._tell_late(stored, part)
         _log(stored.inspection, judgement, is_late=stored.is_late)
+        return stored
+
+    def refuse_overload(self, part: OpenTrigger) -> None:
+        """Answer a part at once for which there is no time; for MQTT's thread."""
+        self.finish(Judgement(reason="overload"), None, part)
+
+    def _tell_late(self, stored: Stored, part: OpenTrigger) -> None:
+        with suppress(OutboxError, PublishError):
+            result_id = self._outbox.result_id_of(part.trigger_id)
+            if result_id is not None:
+                self._publish_late(result_id, encode_late(stored.payload, result_id))
 
     def outbox_failed(self, part: OpenTrigger, problem: OutboxError) -> None:
         """Tell the PLC at once; once the outbox works again the same verdict is stored. For any thread."""

@@ -1,4 +1,4 @@
-"""What the agent does when it is told to: reload, resume. Used by the inspection thread, between two parts."""
+"""What the agent does when it is told to: reload, resume, recalibrate. Used by the inspection thread, between two parts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
-from edge_agent.command_intake import RELOAD, RESUME
+from edge_agent.command_intake import RECALIBRATE, RELOAD, RESUME
+from edge_agent.frame_keeper import FrameKeeper
 from edge_agent.live_recipe import LiveRecipe
 from edge_agent.messages import Command, encode_reply
 from edge_agent.station_state import StationState
@@ -24,6 +25,7 @@ class CommandHandler:
         live: The recipe in force.
         state: Told of what failed.
         watch: Begins anew with new thresholds.
+        keeper: Collects frames for new thresholds.
         publish_reply: Publishes a payload on the reply topic; raises PublishError.
     """
 
@@ -32,19 +34,24 @@ class CommandHandler:
         live: LiveRecipe,
         state: StationState,
         watch: StationWatch,
+        keeper: FrameKeeper,
         publish_reply: Callable[[bytes], object],
     ) -> None:
-        self._live, self._state, self._watch = live, state, watch
+        self._live, self._state, self._watch, self._keeper = live, state, watch, keeper
         self._publish_reply = publish_reply
-        self._known: dict[str, Callable[[], str | None]] = {RELOAD: self._reload, RESUME: self._resume}
+        self._known: dict[str, Callable[[Command], str | None]] = {
+            RELOAD: lambda _: self._reload(),
+            RESUME: lambda _: self._resume(),
+            RECALIBRATE: self._recalibrate,
+        }
 
     def obey(self, commands: Sequence[Command]) -> None:
         """Obey commands of one name, and reply to each."""
         if not commands:
             return
         do = self._known.get(commands[0].name)
-        known = " or ".join(map(repr, self._known))
-        problem = do() if do else f"there is no command {commands[0].name!r}. Send {known}."
+        known = ", ".join(map(repr, self._known))
+        problem = do(commands[0]) if do else f"there is no command {commands[0].name!r}. Send {known}."
         for command in commands:
             self.reply(command, problem)
 
@@ -70,6 +77,12 @@ class CommandHandler:
         self._watch.resume()
         return None
 
+    def _recalibrate(self, command: Command) -> str | None:
+        """Collect frames for new thresholds while the old ones go on, or return why that cannot be."""
+        if command.frames is None:
+            return "'recalibrate' needs to know how many frames. Send \"frames\", for example 200."
+        return self._keeper.begin_collection(command.frames)
+
     def _reload(self) -> str | None:
         """Take the thresholds in force now, or keep the old ones and return why."""
         before = self._live.thresholds.name
@@ -84,6 +97,7 @@ class CommandHandler:
             tell_service_manager("READY=1")
         self._state.set_weakness("reload_refused", present=False)
         self._state.clear_fault("test_piece")
+        self._keeper.end_collection("reload")
         self._watch.begin_anew()
         log.info("threshold_rev=%s instead of %s", self._live.thresholds.name, before)
         return None

@@ -10,7 +10,7 @@ from edge_agent.messages import Command, parse_command
 
 log = logging.getLogger(__name__)
 
-RELOAD, RESUME = "reload", "resume"
+RELOAD, RESUME, RECALIBRATE = "reload", "resume", "recalibrate"
 # Nobody sends so many; more would only be a mistake that repeats itself.
 MOST_WAITING = 16
 

@@ -23,7 +23,7 @@ class DeadlineTimer:
         on_overdue: Called in the timer's thread; must store the verdict, for which the first one stored counts.
     """
 
-    def __init__(self, on_overdue: Callable[[OpenTrigger], None]) -> None:
+    def __init__(self, on_overdue: Callable[[OpenTrigger], object]) -> None:
         self._on_overdue = on_overdue
         self._changed = threading.Condition()
         self._due: list[tuple[int, int]] = []

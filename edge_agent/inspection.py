@@ -33,6 +33,7 @@ REASONS = {
     "wrong_recipe": "the trigger asks for another recipe",
     "restart": "the agent restarted while the part was open",
     "outbox": "the outbox cannot be written",
+    "overload": "more parts wait than can be inspected in time",
 }
 
 

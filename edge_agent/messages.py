@@ -20,6 +20,7 @@ MAX_DEFECTS = 16
 # Escaped to at most twice their length, three ids, sixteen defects and the rest of a verdict stay below 4 kB.
 MAX_ID_BYTES = 128
 MAX_EXPIRES_MS = 24 * 3600 * 1000
+MAX_FRAMES = 100_000
 # No trigger that is understood has it, so a bad one is never taken for a repetition of a part without that id.
 UNREADABLE_ID = ""
 
@@ -45,10 +46,11 @@ class Ack:
 
 @dataclass(frozen=True)
 class Command:
-    """A request to the agent; `correlation_id` rides back in the reply."""
+    """A request to the agent; `correlation_id` rides back in the reply, `frames` belongs to `recalibrate`."""
 
     name: str
     correlation_id: str | int | None
+    frames: int | None = None
 
 
 class BadTriggerError(MessageError):
@@ -95,6 +97,11 @@ def encode_verdict(inspection: Inspection, mask: EncodedMask | None, topics: Top
 def mark_historical(payload: bytes) -> bytes:
     """Return a stored verdict as it is sent when it comes too late to be acted on."""
     return encode_json({**json.loads(payload), "is_historical": True})
+
+
+def encode_late(payload: bytes, result_id: str) -> bytes:
+    """Return the real result of a part that has a verdict already, under the id of that one."""
+    return encode_json({**json.loads(payload), "result_id": result_id})
 
 
 def encode_state(
@@ -190,22 +197,28 @@ def parse_ack(payload: bytes) -> Ack:
     return Ack(consumer, tuple(result_ids))
 
 
-def encode_command(name: str, correlation_id: str | int | None = None) -> bytes:
+def encode_command(name: str, correlation_id: str | int | None = None, *, frames: int | None = None) -> bytes:
     """Encode a request to the agent."""
-    return encode_json({"command": name, "correlation_id": correlation_id})
+    content = {"command": name, "correlation_id": correlation_id}
+    return encode_json(content if frames is None else {**content, "frames": frames})
 
 
 def parse_command(payload: bytes) -> Command:
     """Read a request to the agent.
 
     Raises:
-        MessageError: It is too large, no JSON object, or has no readable `command` or `correlation_id`.
+        MessageError: It is too large, no JSON object, or has no readable `command`, `correlation_id` or `frames`.
     """
     content = parse_object(payload, "command")
     name = _text(content, "command", "command")
     if name is None:
         raise MessageError("command has no `command`.", fix='Send {"command": "reload", "correlation_id": ...}.')
-    return Command(name, _identifier(content, "correlation_id", "command"))
+    frames = content.get("frames")
+    if frames is not None and not (type(frames) is int and 0 < frames <= MAX_FRAMES):
+        raise MessageError(
+            f"command has frames {_shown(frames)}.", fix=f"Send a whole number from 1 to {MAX_FRAMES}, or leave it out."
+        )
+    return Command(name, _identifier(content, "correlation_id", "command"), frames)
 
 
 def encode_reply(command: Command, *, problem: str | None = None, **facts: Any) -> bytes:

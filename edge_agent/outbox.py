@@ -199,6 +199,12 @@ class Outbox:
             self._depth_change += 1
         return True
 
+    def result_id_of(self, trigger_id: int) -> str | None:
+        """Return the verdict that a part has; None if it has none yet."""
+        with self._transaction() as database:
+            row = database.execute("SELECT result_id FROM triggers WHERE trigger_id = ?", (trigger_id,)).fetchone()
+        return row[0] if row else None
+
     def open_triggers(self) -> list[OpenTrigger]:
         """Return the journalled triggers without a verdict, oldest first: after a restart each becomes INVALID."""
         with self._transaction() as database:

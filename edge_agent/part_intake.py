@@ -13,6 +13,9 @@ from engines.errors import OutboxError
 
 log = logging.getLogger(__name__)
 
+# A line has few parts between trigger and gate; where more wait, something sends too many.
+MOST_WAITING = 16
+
 
 class PartIntake:
     """Takes triggers from MQTT's thread and hands parts to the inspection thread.
@@ -22,6 +25,7 @@ class PartIntake:
         begun: Called with a new part after it was queued.
         resend: Called when a stored verdict is due once more.
         refuse: Called with a trigger that could not be journalled; it must be answered INVALID/outbox at once.
+        overload: Called with a new part when too many wait already; it must be answered INVALID/overload at once.
     """
 
     def __init__(
@@ -31,10 +35,12 @@ class PartIntake:
         begun: Callable[[OpenTrigger], None],
         resend: Callable[[], None],
         refuse: Callable[[OpenTrigger, OutboxError], None],
+        overload: Callable[[OpenTrigger], None],
     ) -> None:
-        self._outbox = outbox
+        self._outbox, self._overload = outbox, overload
         self._begun, self._resend, self._refuse = begun, resend, refuse
         self._parts: deque[tuple[OpenTrigger, str | None]] = deque()
+        self._surplus: OpenTrigger | None = None
 
     def take(self, payload: bytes, received_ns: int) -> None:
         """Journal a trigger by "one part, one verdict"; a bad one too, to be refused. For MQTT's thread.
@@ -57,12 +63,18 @@ class PartIntake:
         if isinstance(answer, Repeat):
             log.info("trigger repeated meas_id=%s result_id=%s", trigger.meas_id, answer.result_id)
             self._resend()
+        elif (part := self._surplus) is not None:
+            self._surplus = None
+            self._overload(part)
 
     def _begin(self, trigger: Trigger, answer: Accepted | Conflict, reason: str | None) -> None:
         """Hand a new part to the inspection while the journal is still on its way to the disk."""
         if reason is None and isinstance(answer, Conflict):
             reason = "id_conflict"
         part = OpenTrigger(answer.trigger_id, trigger)
+        if len(self._parts) >= MOST_WAITING:
+            self._surplus = part
+            return
         self._parts.append((part, reason))
         self._begun(part)
 

@@ -18,6 +18,7 @@ from edge_agent.live_recipe import LiveRecipe
 from edge_agent.ring import FrameRing
 from engines.errors import EngineError, FrameError
 from engines.images import Frame
+from engines.runtime import Maps
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +27,13 @@ _ROW_STEP = 8
 
 @dataclass
 class Judgement:
-    """What the pipeline says of one frame: a decision, or the reason why there is none. Times are in ns by stage."""
+    """What the pipeline says of one frame: a decision, or the reason why there is none. Times are in ns by stage.
+
+    `maps`, (K, h, w) float32, are the runtime's until its next inference; None where there are none.
+    """
 
     decision: Decision | None = None
+    maps: Maps | None = field(default=None, repr=False)
     reason: str | None = None
     message: str = ""
     stage_ns: dict[str, int] = field(default_factory=dict)
@@ -54,7 +59,7 @@ class Pipeline:
             return Judgement(reason=event.reason, message=event.message)
         judgement = Judgement(stage_ns={"retrieve": event.written_ns - event.captured_ns})
         try:
-            judgement.decision = self._decide(event, judgement.stage_ns)
+            self._decide(event, judgement)
         except FrameError as problem:
             judgement.reason, judgement.message = problem.reason, str(problem)
         except EngineError as problem:
@@ -64,18 +69,18 @@ class Pipeline:
             judgement.reason, judgement.message = "internal_error", repr(problem)
         return judgement
 
-    def _decide(self, event: FrameCaptured, stage_ns: dict[str, int]) -> Decision:
-        live = self.live
+    def _decide(self, event: FrameCaptured, judgement: Judgement) -> None:
+        live, stage_ns = self.live, judgement.stage_ns
         with _timed(stage_ns, "check"):
             frame = self._ring.slot(event.slot)
             self._check_whole(event)
             self._check_new(frame)
             check_frame(frame, live.thresholds.calibration.frame_limits)
         with _timed(stage_ns, "infer"):
-            maps = live.runtime.infer(event.slot)
+            judgement.maps = maps = live.runtime.infer(event.slot)
         with _timed(stage_ns, "decide"):
             self._check_whole(event)
-            return decide(maps, live.thresholds, roi_size_wh=live.recipe.roi_size_wh)
+            judgement.decision = decide(maps, live.thresholds, roi_size_wh=live.recipe.roi_size_wh)
 
     def _check_new(self, frame: Frame) -> None:
         if not self.refuses_repeats:

@@ -114,6 +114,15 @@ class AlarmsPart(StrictModel):
     max_reject_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
+class ArchivePart(StrictModel):
+    """Which frames are kept: all rejects, and one passed part in `pass_every`; without it none."""
+
+    folder: Annotated[Path, Field(strict=False)]
+    max_mb: Annotated[int, Field(ge=1)]
+    keep_days: Annotated[int, Field(ge=1)]
+    pass_every: Annotated[int, Field(ge=1)] | None = None
+
+
 class Station(StrictModel):
     """The content of a station file."""
 
@@ -126,6 +135,7 @@ class Station(StrictModel):
     engine: EnginePart = EnginePart()
     trigger: TriggerPart
     alarms: AlarmsPart = AlarmsPart()
+    archive: ArchivePart | None = None
     mqtt: MqttPart
 
 
@@ -139,6 +149,8 @@ def load_station(path: Path) -> Station:
     _check_no_password(path, station.camera.uri)
     base = path.resolve().parent
     moved: dict[str, Any] = {"recipe": base / station.recipe, "state_dir": base / station.state_dir}
+    if station.archive:
+        moved["archive"] = station.archive.model_copy(update={"folder": base / station.archive.folder})
     uri = station.camera.uri
     for scheme in ("folder://", "file://"):
         if uri.startswith(scheme) and not uri.startswith(f"{scheme}/"):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 
+from edge_agent.decision import Decision
 from edge_agent.drift import FIGURES, DriftWatch, figures_of
+from edge_agent.inspection import Verdict
 from edge_agent.live_recipe import LiveRecipe
-from edge_agent.pipeline import Judgement
 from edge_agent.reject_watch import RejectWatch
 from edge_agent.station import AlarmsPart
 from edge_agent.station_state import StationState
@@ -23,16 +24,15 @@ class StationWatch:
         self._rejects = RejectWatch(alarms)
         self._drift = DriftWatch(live.thresholds.calibration.usual)
 
-    def add(self, judgement: Judgement, frame: Frame | None) -> None:
-        """Take a verdict into account, and its frame if there is one: all valid ones, rejected or not."""
-        decision = judgement.decision
+    def add(self, verdict: Verdict, decision: Decision | None, frame: Frame | None) -> None:
+        """Take a verdict into account, and its frame if there is one: all valid ones, rejected or not, late or not."""
         if decision is not None and frame is not None:
             self._drift.add(figures_of(frame, decision.score))
         self._state.set_weakness("drift_unwatched", present=not self._drift.watches)
         drifting = [*self._drift.drifting()]
         for figure in FIGURES:
             self._state.set_weakness(f"drift_{figure}", present=figure in drifting)
-        self._rejects.add(decision.verdict if decision else "INVALID")
+        self._rejects.add(verdict)
         self._state.set_weakness("reject_rate", present=self._rejects.rejects_too_many)
         if self._state.halted is None and (reason := self._rejects.reason_to_halt):
             self._state.halted = reason

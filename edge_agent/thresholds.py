@@ -23,7 +23,10 @@ _REFIT = "Fit again: `edge-calibrate fit RECIPE --images DIR --false-reject-rate
 
 
 class Promise(StrictModel):
-    """What the good parts support: `expected_rate` for new parts, and its 95 % upper bound."""
+    """What the good parts support: `expected_rate` for new parts, and its 95 % upper bound.
+
+    `void` says why nothing is promised all the same; it is empty where the promise holds.
+    """
 
     wished_rate: float
     expected_rate: float
@@ -31,6 +34,7 @@ class Promise(StrictModel):
     groups: int
     frames: int
     confident: bool
+    void: str = ""
 
 
 class FrameLimits(StrictModel):

@@ -29,6 +29,7 @@ class Stored:
 
     inspection: Inspection
     mask: EncodedMask | None
+    payload: bytes
     is_late: bool
 
 
@@ -81,7 +82,7 @@ class VerdictWriter:
             trigger_id=part.trigger_id if part else None,
         )
         judgement.stage_ns["enqueue"] = time.monotonic_ns() - began
-        return Stored(inspection, mask, is_late=not stored)
+        return Stored(inspection, mask, message.payload, is_late=not stored)
 
     def unstored(self, reason: str, part: OpenTrigger) -> UnstoredVerdict:
         """Make an INVALID verdict for a part that the outbox cannot take now; for any thread."""

@@ -19,6 +19,8 @@ Frame = npt.NDArray[np.uint8]
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 SMALLEST_SIDE_PX = 64
 CHANNELS = {1: "grey", 3: "colour", 4: "colour with a fourth channel"}
+# Level 1 takes a third of the time of the default and a tenth more space.
+_FAST = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
 def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
@@ -81,8 +83,8 @@ def read_image(path: Path) -> Frame:
 
 
 def encode_png(frame: Frame) -> bytes:
-    """Return a frame, (H, W, C) uint8, as the content of a PNG file."""
-    _, encoded = cv2.imencode(".png", frame)
+    """Return a frame, (H, W, C) uint8, or a mask, (H, W) uint8, as the content of a PNG file."""
+    _, encoded = cv2.imencode(".png", frame, _FAST)
     return encoded.tobytes()
 
 

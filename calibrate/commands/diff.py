@@ -12,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from calibrate.figures import percent
+from calibrate.figures import percent, promised
 from calibrate.page import picture_row, row, write_page
 from calibrate.pictures import resized, shade
 from calibrate.sensitivity import read_card
@@ -65,8 +65,10 @@ def _lines(folder: Path, one: ThresholdRevision, other: ThresholdRevision) -> It
     yield line("factor", lambda r: f"{r.factor:.3f}")
     yield line("smallest area, map px", lambda r: str(r.min_area_map_px))
     yield line("never inspected", lambda r: percent(float(r.ignored.mean())))
-    yield line("promised false rejects", lambda r: percent(r.calibration.promise.expected_rate))
-    yield line("at most, with 95 % confidence", lambda r: percent(r.calibration.promise.bound_95))
+    yield line("promised false rejects", lambda r: promised(r.calibration.promise, r.calibration.promise.expected_rate))
+    yield line(
+        "at most, with 95 % confidence", lambda r: promised(r.calibration.promise, r.calibration.promise.bound_95)
+    )
     yield line("rests on parts", lambda r: str(r.calibration.promise.groups))
     yield line("suspects", lambda r: str(len(r.calibration.suspects)))
     yield line("excluded", lambda r: ", ".join(r.calibration.excluded) or "-")

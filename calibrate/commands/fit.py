@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import get_args
 
+from calibrate.archived_rejects import rejected_below, score_frames
+from calibrate.collected import Collected, ask_for_collection, newest_collection
 from calibrate.commands.activate import TAKEN_UP
 from calibrate.fit import FitWish, describe, fit
 from calibrate.fit_page import write_fit_page
@@ -17,6 +20,7 @@ from calibrate.recipe_engine import RecipeEngine, has_tensorrt
 from calibrate.sensitivity import card_lines, read_card
 from edge_agent.camera.recording import Recording, record
 from edge_agent.revisions import activate
+from edge_agent.station import Station, load_station
 from engines.command_line import positive, rate, track, write_json
 from engines.errors import UsageError
 
@@ -32,7 +36,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="good frames, the set-aside among them; with --camera, where its frames are kept",
     )
     parser.add_argument("--camera", metavar="URI", help="take --frames good frames from a camera first")
-    parser.add_argument("--frames", type=positive, metavar="N", help="how many")
+    parser.add_argument(
+        "--station",
+        type=Path,
+        metavar="FILE",
+        help="take the frames that this station's agent has collected while the line went on, or collects now",
+    )
+    parser.add_argument(
+        "--frames", type=positive, metavar="N", help="how many; with --station the running agent begins to collect them"
+    )
+    parser.add_argument(
+        "--rejects",
+        type=Path,
+        metavar="DIR",
+        help="rejected frames, for the page: which would be rejected again. With --station its archive",
+    )
     parser.add_argument(
         "--false-reject-rate", type=rate, required=True, metavar="RATE", help="share of good parts that may be rejected"
     )
@@ -80,18 +98,27 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = arguments.engine
     if chosen == "auto":
         chosen = "tensorrt" if has_tensorrt() else "cpu"
-    images = _good_frames(arguments)
+    station = load_station(arguments.station) if arguments.station else None
     with closing(RecipeEngine(arguments.recipe, model=chosen, runtime=chosen)) as engine:
-        revision = fit(engine, images, _wish(arguments), with_card=True)
+        wish = _wish(arguments)
+        if station is None:
+            images = _good_frames(arguments)
+        else:
+            collected = _collected(station, engine.recipe.name, arguments.frames)
+            images = collected.images
+            wish = replace(wish, exclude=wish.exclude + collected.defective, unlabelled=collected.unlabelled)
+        revision = fit(engine, images, wish, with_card=True)
         if arguments.html:
-            write_fit_page(engine, revision, images, arguments.html)
+            rejects = arguments.rejects or (station and station.archive and station.archive.folder)
+            scores = score_frames(engine, revision, rejected_below(rejects)) if rejects else []
+            write_fit_page(engine, revision, images, arguments.html, rejects=scores, unlabelled=sorted(wish.unlabelled))
     for line in describe(revision):
         print(line)
     for line in card_lines(read_card(arguments.recipe, revision.name)):
         print(line)
     if arguments.camera:
         print(f"Its good frames are in {images}.")
-    if arguments.no_activate:
+    if arguments.no_activate or station:
         print(f"It is not in force yet: edge-calibrate activate {arguments.recipe} {revision.name}")
     else:
         activate(arguments.recipe, revision.name, note=arguments.note)
@@ -109,8 +136,7 @@ def _sensitivity(text: str) -> float:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what contradicts itself before anything is computed."""
-    if arguments.camera is None and (arguments.images is None or arguments.frames is not None):
-        raise UsageError("where are the good frames?", fix="Give either --images DIR, or --camera URI and --frames N.")
+    _check_source(arguments)
     if arguments.camera is not None and arguments.frames is None:
         raise UsageError("--camera needs --frames N.", fix="Say how many good frames it shall take.")
     if arguments.camera is not None and arguments.exclude:
@@ -119,6 +145,23 @@ def _check(arguments: argparse.Namespace) -> None:
         )
     if arguments.html is not None and not arguments.html.parent.is_dir():
         raise UsageError(f"--html: there is no folder {arguments.html.parent}.", fix="Make it, or name another file.")
+    if arguments.rejects is not None and (arguments.html is None or not arguments.rejects.is_dir()):
+        raise UsageError(
+            f"--rejects {arguments.rejects} needs a folder of rejected frames, and --html for the page that tells of them.",
+            fix="Give both, or leave out --rejects.",
+        )
+
+
+def _check_source(arguments: argparse.Namespace) -> None:
+    if arguments.station is not None:
+        if arguments.images is not None or arguments.camera is not None:
+            raise UsageError("--station has its own frames.", fix="Leave out --images and --camera.")
+        return
+    if arguments.camera is None and (arguments.images is None or arguments.frames is not None):
+        raise UsageError(
+            "where are the good frames?",
+            fix="Give --images DIR, or --camera URI and --frames N, or --station FILE.",
+        )
 
 
 def _wish(arguments: argparse.Namespace) -> FitWish:
@@ -132,6 +175,23 @@ def _wish(arguments: argparse.Namespace) -> FitWish:
         sensitivity=arguments.sensitivity,
         ignore=arguments.ignore,
     )
+
+
+def _collected(station: Station, recipe_name: str, frames: int | None) -> Collected:
+    """Return what the station's agent has collected, after asking it for so many frames if that is wished."""
+    if frames is not None:
+        ask_for_collection(station, frames)
+        print("The agent collects, and inspects as before. Ctrl-C ends only this waiting.", file=sys.stderr)
+    collected = newest_collection(station, recipe_name)
+    if collected.status.ended != "complete":
+        print(f"The collection ended early: {collected.status.ended}.", file=sys.stderr)
+    if collected.unlabelled:
+        print(
+            f"{len(collected.unlabelled)} rejected frames lie in {collected.folder}/rejected. Look at each, move it to "
+            "`good` or to `defective` beside it, and fit again.",
+            file=sys.stderr,
+        )
+    return collected
 
 
 def _good_frames(arguments: argparse.Namespace) -> Path:

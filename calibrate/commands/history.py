@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from calibrate.figures import percent
+from calibrate.figures import promised
 from edge_agent.revisions import read_log, revision_names
 from edge_agent.thresholds import Calibration, load_calibration, name_in_force
 from engines.command_line import write_json
@@ -73,7 +73,7 @@ def _cells(calibration: Calibration) -> list[str]:
         calibration.made_by,
         calibration.model,
         f"{calibration.factor:.2f}",
-        percent(promise.expected_rate),
+        promised(promise, promise.expected_rate),
         str(promise.groups),
         calibration.note,
     ]

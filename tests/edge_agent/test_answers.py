@@ -3,9 +3,11 @@
 import json
 import time
 
+import numpy as np
 import pytest
 
 from edge_agent.answers import Answers
+from edge_agent.decision import Decision
 from edge_agent.inspection import Trigger
 from edge_agent.live_recipe import open_live_recipe
 from edge_agent.outbox import Outbox, Repeat
@@ -51,9 +53,15 @@ class Stand:
         self.outbox = FailingOutbox(folder / "outbox.db", dedupe_window_s=60)
         self.writer = VerdictWriter(self.outbox, self.live, station, is_simulated=False)
         self.state = StationState(station, self.live, self.writer.boot_id)
+        self.late = []
         self.published, self.wakes, self.is_connected = [], 0, True
         self.answers = Answers(
-            self.outbox, self.writer, self.state, wake_publisher=self.wake, publish_unstored=self.publish
+            self.outbox,
+            self.writer,
+            self.state,
+            wake_publisher=self.wake,
+            publish_unstored=self.publish,
+            publish_late=lambda result_id, payload: self.late.append((result_id, json.loads(payload))),
         )
 
     def wake(self):
@@ -138,3 +146,17 @@ def test_the_deadline_answers_while_the_inspection_still_works(stand):
         time.sleep(0.002)
     stand.answers.finish(refused(), None, part)
     assert [v["reasons"] for v in stand.stored()] == [["deadline"]]
+
+
+def test_the_real_result_behind_a_missed_deadline_is_told_under_the_id_of_the_verdict_that_counts(stand):
+    part = stand.accept()
+    found = Judgement(decision=Decision("PASS", 1.5, (), np.zeros((64, 64), bool)))
+    stand.answers.finish(refused("deadline"), None, part)
+    late = stand.answers.finish(found, None, part)
+    assert late.is_late
+    ((result_id, content),) = stand.late
+    (stored,) = stand.stored()
+    assert (stored["verdict"], stored["reasons"]) == ("INVALID", ["deadline"])
+    assert result_id == content["result_id"] == stored["result_id"]
+    assert (content["verdict"], content["score"], content["meas_id"]) == ("PASS", 1.5, "1")
+    assert stand.answers.tally.content()["verdicts"] == {"PASS": 0, "FAIL": 0, "INVALID": 1}

@@ -4,7 +4,7 @@ import pytest
 
 from edge_agent.inspection import REASONS, Trigger
 from edge_agent.outbox import Clock, OpenTrigger, Outbox
-from edge_agent.part_intake import PartIntake
+from edge_agent.part_intake import MOST_WAITING, PartIntake
 from engines.errors import MessageError, OutboxError
 
 
@@ -14,9 +14,13 @@ class Bench:
     def __init__(self, path):
         self.outbox = Outbox(path, dedupe_window_s=60, clock=Clock(monotonic_ns=lambda: 10))
         self.resends = 0
-        self.begun, self.refused = [], []
+        self.begun, self.refused, self.surplus = [], [], []
         self.intake = PartIntake(
-            self.outbox, begun=self.begin, resend=self.resend, refuse=lambda *refused: self.refused.append(refused)
+            self.outbox,
+            begun=self.begin,
+            resend=self.resend,
+            refuse=lambda *refused: self.refused.append(refused),
+            overload=self.surplus.append,
         )
 
     def begin(self, part):
@@ -111,3 +115,15 @@ def test_without_a_readable_id_nothing_is_queued(bench, payload):
     with pytest.raises(MessageError):
         bench.intake.take(payload, 5)
     assert (bench.parts(), bench.outbox.open_triggers(), bench.refused) == ([], [], [])
+
+
+def test_what_is_more_than_can_wait_is_refused_at_once_and_journalled(bench):
+    for number in range(MOST_WAITING + 3):
+        bench.take(meas_id=str(number))
+    surplus = [f"{MOST_WAITING + more}" for more in range(3)]
+    assert [part.trigger.meas_id for part in bench.surplus] == surplus
+    assert [part.trigger.meas_id for part, _ in bench.parts()] == [str(n) for n in range(MOST_WAITING)]
+    assert len(bench.begun) == MOST_WAITING, "nobody starts the clock of a part that has its answer"
+    assert [part.trigger.meas_id for part in bench.outbox.open_triggers()][-3:] == surplus
+    bench.take(meas_id="room again")
+    assert len(bench.surplus) == 3
