@@ -44,6 +44,7 @@ TEST_PIECE_EVERY_S = 600.0
 # Answers to a trigger that should not have come; all other INVALID parts go into the reject bin for the station's sake.
 _NOT_A_REJECT = {"not_ready", "wrong_recipe", "id_conflict", "bad_trigger"}
 _WAIT_S = 0.25
+_TYPICAL_OF_PARTS = 5
 _FLUSH_S = 1.0
 
 
@@ -90,6 +91,7 @@ class Agent:
             begun=self._part_begun,
             resend=self._wake_publisher,
             refuse=self._answers.outbox_failed,
+            has_time=self._has_time,
             overload=self._answers.refuse_overload,
         )
         self._commands = CommandIntake(self._wake, lambda command: self._handler.refuse(command))  # noqa: PLW0108 - made later
@@ -99,6 +101,7 @@ class Agent:
         self._keeper = FrameKeeper(station, self._live)
         self._handler = CommandHandler(self._live, self._state, self._watch, self._keeper, self._publish_reply)
         self._turns = 0
+        self._typical_ns = 0.0
         self._heartbeat = Heartbeat(
             {
                 "inspection": lambda: self._turns,
@@ -185,6 +188,7 @@ class Agent:
 
     def _inspect(self, part: OpenTrigger, refused: str | None) -> None:
         """Give a part its one verdict."""
+        began_ns = time.monotonic_ns()
         reason = refused or self._reason_to_refuse(part)
         event = None if reason else self._capture(part)
         judgement = self._pipeline.judge(event) if event else Judgement(reason=reason or "no_frame")
@@ -195,6 +199,8 @@ class Agent:
             # The first verdict counts; what was found is only a late result behind it.
             self._answers.finish(Judgement(reason="deadline"), None, part)
         self._finish(judgement, event, part, is_counted=reason not in _NOT_A_REJECT)
+        if reason is None:
+            self._typical_ns += (time.monotonic_ns() - began_ns - self._typical_ns) / _TYPICAL_OF_PARTS
 
     def _finish(
         self,
@@ -212,6 +218,10 @@ class Agent:
             self._watch.add(verdict, judgement.decision, frame)
         if stored is not None and frame is not None:
             self._keeper.keep(stored, judgement, frame)
+
+    def _has_time(self, part: OpenTrigger, waiting: int) -> bool:
+        """Whether a part would have its verdict in time behind so many others; for MQTT's thread."""
+        return time.monotonic_ns() + waiting * self._typical_ns <= self._deadline_ns(part)
 
     def _deadline_ns(self, part: OpenTrigger) -> int:
         limits = (self.station.trigger.deadline_ms, part.trigger.expires_ms)

@@ -13,8 +13,7 @@ from engines.errors import OutboxError
 
 log = logging.getLogger(__name__)
 
-# A line has few parts between trigger and gate; where more wait, something sends too many.
-MOST_WAITING = 16
+MOST_WAITING = 256
 
 
 class PartIntake:
@@ -25,7 +24,8 @@ class PartIntake:
         begun: Called with a new part after it was queued.
         resend: Called when a stored verdict is due once more.
         refuse: Called with a trigger that could not be journalled; it must be answered INVALID/outbox at once.
-        overload: Called with a new part when too many wait already; it must be answered INVALID/overload at once.
+        has_time: Whether a new part can be inspected in time, when so many wait before it.
+        overload: Called with a part that cannot; it must be answered INVALID/overload at once.
     """
 
     def __init__(
@@ -35,9 +35,10 @@ class PartIntake:
         begun: Callable[[OpenTrigger], None],
         resend: Callable[[], None],
         refuse: Callable[[OpenTrigger, OutboxError], None],
+        has_time: Callable[[OpenTrigger, int], bool],
         overload: Callable[[OpenTrigger], None],
     ) -> None:
-        self._outbox, self._overload = outbox, overload
+        self._outbox, self._has_time, self._overload = outbox, has_time, overload
         self._begun, self._resend, self._refuse = begun, resend, refuse
         self._parts: deque[tuple[OpenTrigger, str | None]] = deque()
         self._surplus: OpenTrigger | None = None
@@ -72,7 +73,8 @@ class PartIntake:
         if reason is None and isinstance(answer, Conflict):
             reason = "id_conflict"
         part = OpenTrigger(answer.trigger_id, trigger)
-        if len(self._parts) >= MOST_WAITING:
+        waiting = len(self._parts)
+        if waiting >= MOST_WAITING or (waiting and not self._has_time(part, waiting)):
             self._surplus = part
             return
         self._parts.append((part, reason))

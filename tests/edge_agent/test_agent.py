@@ -6,6 +6,8 @@ import shutil
 import signal
 import sqlite3
 import time
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -14,6 +16,7 @@ import pytest
 from running_station import RunningStation, TestPlc
 
 from edge_agent.masks import decode_rle
+from engines.errors import PublishError
 
 
 @pytest.fixture
@@ -318,3 +321,24 @@ def test_a_refused_login_is_said_and_the_agent_goes_on(tmp_path, fitted_recipe, 
         assert station.process.poll() is None
     finally:
         station.kill()
+
+
+def test_a_storm_is_answered_at_once_instead_of_growing_a_queue(make_station, make_plc, frames):
+    uri = f"folder://{frames}?loop=true"
+    station = make_station(uri, trigger={"deadline_ms": 150, "capture_within_ms": 150})
+    plc = make_plc(station)
+    plc.wait_for_state("ready")
+    for number in range(5):
+        plc.ask(f"calm-{number}")
+    sent = 0
+    while sent < 300:
+        # The PLC's own client takes no more than so many at a time.
+        with suppress(PublishError):
+            plc.trigger(f"storm-{sent}")
+            sent += 1
+    verdicts = [plc.verdict() for _ in range(300)]
+    assert len({v["meas_id"] for v in verdicts}) == 300
+    reasons = Counter(reason for v in verdicts for reason in v["reasons"])
+    assert reasons["overload"] > 30, reasons
+    assert plc.ask("calm again")["verdict"] in {"PASS", "FAIL", "INVALID"}
+    assert station.stop() == 0

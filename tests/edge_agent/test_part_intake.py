@@ -15,11 +15,13 @@ class Bench:
         self.outbox = Outbox(path, dedupe_window_s=60, clock=Clock(monotonic_ns=lambda: 10))
         self.resends = 0
         self.begun, self.refused, self.surplus = [], [], []
+        self.room = 1000
         self.intake = PartIntake(
             self.outbox,
             begun=self.begin,
             resend=self.resend,
             refuse=lambda *refused: self.refused.append(refused),
+            has_time=lambda part, waiting: waiting < self.room,
             overload=self.surplus.append,
         )
 
@@ -117,13 +119,15 @@ def test_without_a_readable_id_nothing_is_queued(bench, payload):
     assert (bench.parts(), bench.outbox.open_triggers(), bench.refused) == ([], [], [])
 
 
-def test_what_is_more_than_can_wait_is_refused_at_once_and_journalled(bench):
-    for number in range(MOST_WAITING + 3):
+@pytest.mark.parametrize(("room", "most"), [(1000, MOST_WAITING), (7, 7), (0, 1)])
+def test_what_is_more_than_can_wait_is_refused_at_once_and_journalled(bench, room, most):
+    bench.room = room
+    for number in range(most + 3):
         bench.take(meas_id=str(number))
-    surplus = [f"{MOST_WAITING + more}" for more in range(3)]
+    surplus = [f"{most + more}" for more in range(3)]
     assert [part.trigger.meas_id for part in bench.surplus] == surplus
-    assert [part.trigger.meas_id for part, _ in bench.parts()] == [str(n) for n in range(MOST_WAITING)]
-    assert len(bench.begun) == MOST_WAITING, "nobody starts the clock of a part that has its answer"
+    assert [part.trigger.meas_id for part, _ in bench.parts()] == [str(n) for n in range(most)]
+    assert len(bench.begun) == most, "nobody starts the clock of a part that has its answer"
     assert [part.trigger.meas_id for part in bench.outbox.open_triggers()][-3:] == surplus
     bench.take(meas_id="room again")
     assert len(bench.surplus) == 3
