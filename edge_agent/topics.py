@@ -71,3 +71,7 @@ class Topics:
     def mask(self, result_id: str) -> str:
         """Where a mask goes that is too large for its verdict."""
         return f"{self.base}/mask/{result_id}"
+
+    def late(self, result_id: str) -> str:
+        """Where the real result goes of a part whose deadline had passed."""
+        return f"{self.base}/late/{result_id}"
