@@ -34,6 +34,7 @@ setup(
             "pytest>=8",
             "ruff",
             "scikit-learn>=1.3",
+            "trustme>=1.2",
             "types-PyYAML",
         ],
     },

@@ -16,6 +16,7 @@ from contextlib import ExitStack, suppress
 
 from edge_agent.answers import Answers
 from edge_agent.broker import EmbeddedBroker
+from edge_agent.broker_address import resolve_broker
 from edge_agent.camera.client import CameraProcess
 from edge_agent.camera.messages import BadFrame, CameraEvent, CameraLost, CameraOpened, FrameCaptured, FramesEnded
 from edge_agent.command_handler import CommandHandler
@@ -25,17 +26,16 @@ from edge_agent.heartbeat import Heartbeat
 from edge_agent.link import MqttLink
 from edge_agent.live_recipe import open_live_recipe
 from edge_agent.messages import State, encode_health, encode_state
-from edge_agent.mqtt import BrokerAddress
 from edge_agent.outbox import OpenTrigger, Outbox
 from edge_agent.part_intake import PartIntake
 from edge_agent.pipeline import Judgement, Pipeline
 from edge_agent.publisher import OutboxPublisher
 from edge_agent.ring import FrameRing
-from edge_agent.station import Station, resolve_references, resolve_secret
+from edge_agent.station import Station, resolve_references
 from edge_agent.station_state import StationState
 from edge_agent.station_watch import StationWatch
 from edge_agent.verdict_writer import VerdictWriter
-from engines.errors import ConfigError, EngineError, OutboxError, PublishError
+from engines.errors import BrokerRefusedError, ConfigError, EngineError, OutboxError, PublishError
 from engines.images import Frame
 
 log = logging.getLogger(__name__)
@@ -147,10 +147,9 @@ class Agent:
 
     def _connect(self, resources: ExitStack) -> tuple[MqttLink, OutboxPublisher]:
         mqtt = self.station.mqtt
-        host, port = mqtt.address
+        broker = resolve_broker(mqtt)
         if mqtt.embedded:
-            resources.enter_context(EmbeddedBroker(port))
-        broker = BrokerAddress(host, port, mqtt.username, resolve_secret(mqtt.password), keepalive_s=mqtt.keepalive_s)
+            resources.enter_context(EmbeddedBroker(broker.port))
         link = MqttLink(
             broker,
             self._writer.topics,
@@ -296,6 +295,7 @@ class Agent:
                 self._live.run_test_piece()
             except EngineError as problem:
                 self._state.set_fault("test_piece", problem)
+        self._state.set_weakness("mqtt_refused", present=isinstance(self._link.error, BrokerRefusedError))
         state = self._state.message()
         if state != self._said_state:
             self._said_state = state
