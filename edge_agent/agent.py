@@ -15,6 +15,7 @@ import time
 from contextlib import ExitStack, suppress
 
 from edge_agent.answers import Answers
+from edge_agent.audit_log import AuditLog
 from edge_agent.broker import EmbeddedBroker
 from edge_agent.broker_address import resolve_broker
 from edge_agent.camera.client import CameraProcess
@@ -92,7 +93,8 @@ class Agent:
         self._link, self._publisher = self._connect(resources)
 
         self._watch = StationWatch(self._state, self._live, station.alarms)
-        self._handler = CommandHandler(self._live, self._state, self._watch, self._publish_reply)
+        audit = AuditLog(station.state_dir)
+        self._handler = CommandHandler(self._live, self._state, self._watch, audit, self._publish_reply)
         self._turns = 0
         self._heartbeat = Heartbeat(
             {
