@@ -26,7 +26,17 @@ setup(
         "train": ["torch>=2.6", "onnx>=1.16", "onnxscript>=0.3"],
         "tensorboard": ["tensorboard>=2.14"],
         "broker": ["amqtt>=0.12"],
-        "dev": ["hypothesis>=6", "mypy", "psutil>=5", "pytest>=8", "ruff", "scikit-learn>=1.3", "types-PyYAML"],
+        "dev": [
+            "hypothesis>=6",
+            "jsonschema>=4.18",
+            "mypy",
+            "psutil>=5",
+            "pytest>=8",
+            "ruff",
+            "scikit-learn>=1.3",
+            "trustme>=1.2",
+            "types-PyYAML",
+        ],
     },
     entry_points={
         "console_scripts": [

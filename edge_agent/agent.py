@@ -15,7 +15,9 @@ import time
 from contextlib import ExitStack, suppress
 
 from edge_agent.answers import Answers
+from edge_agent.audit_log import AuditLog
 from edge_agent.broker import EmbeddedBroker
+from edge_agent.broker_address import resolve_broker
 from edge_agent.camera.client import CameraProcess
 from edge_agent.camera.messages import BadFrame, CameraEvent, CameraLost, CameraOpened, FrameCaptured, FramesEnded
 from edge_agent.command_handler import CommandHandler
@@ -23,7 +25,7 @@ from edge_agent.command_intake import CommandIntake
 from edge_agent.frame_keeper import FrameKeeper
 from edge_agent.freshness import capture_until_ns, unfit_time
 from edge_agent.heartbeat import Heartbeat
-from edge_agent.link import MqttLink, broker_of
+from edge_agent.link import MqttLink
 from edge_agent.live_recipe import open_live_recipe
 from edge_agent.messages import State, encode_health, encode_state
 from edge_agent.outbox import OpenTrigger, Outbox
@@ -35,7 +37,7 @@ from edge_agent.station import Station, resolve_references
 from edge_agent.station_state import StationState
 from edge_agent.station_watch import StationWatch
 from edge_agent.verdict_writer import VerdictWriter
-from engines.errors import ConfigError, EngineError, OutboxError, PublishError
+from engines.errors import BrokerRefusedError, ConfigError, EngineError, OutboxError, PublishError
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +101,8 @@ class Agent:
 
         self._watch = StationWatch(self._state, self._live, station.alarms)
         self._keeper = FrameKeeper(station, self._live)
-        self._handler = CommandHandler(self._live, self._state, self._watch, self._keeper, self._publish_reply)
+        audit = AuditLog(station.state_dir)
+        self._handler = CommandHandler(self._live, self._state, self._watch, self._keeper, audit, self._publish_reply)
         self._turns = 0
         self._typical_ns = 0.0
         self._heartbeat = Heartbeat(
@@ -156,10 +159,11 @@ class Agent:
 
     def _connect(self, resources: ExitStack) -> tuple[MqttLink, OutboxPublisher]:
         mqtt = self.station.mqtt
+        broker = resolve_broker(mqtt)
         if mqtt.embedded:
-            resources.enter_context(EmbeddedBroker(mqtt.address[1]))
+            resources.enter_context(EmbeddedBroker(broker.port))
         link = MqttLink(
-            broker_of(mqtt),
+            broker,
             self._writer.topics,
             self._writer.boot_id,
             state=encode_state("preoperational", self._writer.boot_id),
@@ -322,6 +326,7 @@ class Agent:
             except EngineError as problem:
                 self._state.set_fault("test_piece", problem)
         self._state.set_weakness("frames_not_kept", present=self._keeper.error is not None)
+        self._state.set_weakness("mqtt_refused", present=isinstance(self._link.error, BrokerRefusedError))
         state = self._state.message()
         if state != self._said_state:
             self._said_state = state

@@ -5,8 +5,8 @@ from __future__ import annotations
 import queue
 from typing import Any
 
+from edge_agent.broker_address import resolve_broker
 from edge_agent.ids import uuid7
-from edge_agent.link import broker_of
 from edge_agent.messages import encode_command, parse_object
 from edge_agent.mqtt import Message, MqttClient
 from edge_agent.station import Station
@@ -25,7 +25,7 @@ def send_command(station: Station, name: str, *, frames: int | None = None) -> d
     topics = Topics(station.mqtt.topic_prefix, station.site, station.station)
     correlation_id = uuid7()
     replies: queue.SimpleQueue[Message] = queue.SimpleQueue()
-    client = MqttClient(broker_of(station.mqtt), f"command-{correlation_id}", {topics.reply: replies.put})
+    client = MqttClient(resolve_broker(station.mqtt), f"command-{correlation_id}", {topics.reply: replies.put})
     client.start()
     try:
         if not client.live.wait(_REPLY_S):

@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 
+from edge_agent.audit_log import Answer, AuditLog, Outcome
 from edge_agent.command_intake import RECALIBRATE, RELOAD, RESUME
 from edge_agent.frame_keeper import FrameKeeper
 from edge_agent.live_recipe import LiveRecipe
 from edge_agent.messages import Command, encode_reply
 from edge_agent.station_state import StationState
 from edge_agent.station_watch import StationWatch
-from engines.errors import EngineError, PublishError, ThresholdsError
+from engines.errors import EngineError, PublishError, StorageError, ThresholdsError
 from engines.service_manager import tell_service_manager
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ class CommandHandler:
         state: Told of what failed.
         watch: Begins anew with new thresholds.
         keeper: Collects frames for new thresholds.
+        audit: Gets a line for each command, and knows what was answered before.
         publish_reply: Publishes a payload on the reply topic; raises PublishError.
     """
 
@@ -35,10 +37,11 @@ class CommandHandler:
         state: StationState,
         watch: StationWatch,
         keeper: FrameKeeper,
+        audit: AuditLog,
         publish_reply: Callable[[bytes], object],
     ) -> None:
         self._live, self._state, self._watch, self._keeper = live, state, watch, keeper
-        self._publish_reply = publish_reply
+        self._audit, self._publish_reply = audit, publish_reply
         self._known: dict[str, Callable[[Command], str | None]] = {
             RELOAD: lambda _: self._reload(),
             RESUME: lambda _: self._resume(),
@@ -46,23 +49,40 @@ class CommandHandler:
         }
 
     def obey(self, commands: Sequence[Command]) -> None:
-        """Obey commands of one name, and reply to each."""
-        if not commands:
+        """Obey commands of one name, and reply to each; one that was answered before only gets its answer again."""
+        new = [command for command in commands if not self._answer_again(command)]
+        if not new:
             return
-        do = self._known.get(commands[0].name)
+        do = self._known.get(new[0].name)
         known = ", ".join(map(repr, self._known))
-        problem = do(commands[0]) if do else f"there is no command {commands[0].name!r}. Send {known}."
-        for command in commands:
-            self.reply(command, problem)
+        problem = do(new[0]) if do else f"there is no command {new[0].name!r}. Send {known}."
+        for command in new:
+            self._reply(command, "failed" if problem else "done", self._answer(problem))
+        self._state.set_weakness("audit_log", present=self._audit.error is not None)
 
     def refuse(self, command: Command) -> None:
         """Answer a command for which there is no room. For any thread."""
-        self.reply(command, "too many commands wait. Send it again when the others are answered.")
+        answer = self._answer("too many commands wait. Send it again when the others are answered.")
+        self._reply(command, "refused", answer)
 
-    def reply(self, command: Command, problem: str | None) -> None:
-        """Say what became of a command. For any thread."""
+    def _answer_again(self, command: Command) -> bool:
+        answer = self._audit.answer_to(command)
+        if answer is not None:
+            log.warning("repeated command=%s correlation_id=%s", command.name, command.correlation_id)
+            self._reply(command, "repeated", answer)
+        return answer is not None
+
+    def _answer(self, problem: str | None) -> Answer:
+        return Answer(problem, self._live.thresholds.name)
+
+    def _reply(self, command: Command, outcome: Outcome, answer: Answer) -> None:
+        """Note what became of a command, and say it."""
         try:
-            self._publish_reply(encode_reply(command, problem=problem, threshold_rev=self._live.thresholds.name))
+            self._audit.add(command, outcome, answer)
+        except StorageError as problem:
+            log.error("command=%s outcome=%s is not in the audit log: %s", command.name, outcome, problem)  # noqa: TRY400
+        try:
+            self._publish_reply(encode_reply(command, problem=answer.problem, threshold_rev=answer.threshold_rev))
         except PublishError as lost:
             log.warning("the reply to %s is lost: %s", command.name, lost)
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from edge_agent.messages import encode_state
 from edge_agent.mqtt import BrokerAddress, Message, MqttClient, Receipt, Will
-from edge_agent.station import MqttPart, resolve_secret
 from edge_agent.topics import Topics
 from engines.errors import PublishError
 
@@ -19,16 +18,6 @@ log = logging.getLogger(__name__)
 # Two agents under one name would otherwise answer each other at the speed of the network.
 _SHORTEST_REPUBLISH_S = 0.5
 _REMEMBERED_STATES = 64
-
-
-def broker_of(mqtt: MqttPart) -> BrokerAddress:
-    """Return where a station's broker is, and how to log in.
-
-    Raises:
-        StationFileError: The password has no value here.
-    """
-    host, port = mqtt.address
-    return BrokerAddress(host, port, mqtt.username, resolve_secret(mqtt.password), keepalive_s=mqtt.keepalive_s)
 
 
 class MqttLink:

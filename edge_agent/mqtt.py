@@ -25,7 +25,8 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-from engines.errors import MessageError, PublishError
+from edge_agent.tls import TlsFiles
+from engines.errors import BrokerRefusedError, ConfigError, MessageError, PublishError
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class BrokerAddress:
     port: int = 1883
     username: str | None = None
     password: str | None = field(default=None, repr=False)
-    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    tls: TlsFiles | None = None
     keepalive_s: int = 3
 
     def __str__(self) -> str:
@@ -133,7 +134,7 @@ class MqttClient:
         self._birth, self._on_live, self._on_published, self._on_beat = birth, on_live, on_published, on_beat
         self._session: tuple[paho.Client, int] | None = None
         self._failure: PublishError | None = None
-        self._unacknowledged = 0
+        self._unacknowledged, self._is_answered = 0, False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self.live = threading.Event()
@@ -184,22 +185,43 @@ class MqttClient:
 
     def _talk(self) -> PublishError:
         """Hold one connection; return why it ended."""
-        self._failure, self._unacknowledged = None, 0
+        self._failure, self._unacknowledged, self._is_answered = None, 0, False
         try:
             client = self._new_client()
             client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
             code = self._pump(client)
-        except OSError as error:
-            return PublishError(
-                f"broker {self._broker} cannot be reached: {error}.",
-                fix="Check host and port in the station file, and that the broker runs.",
-            )
+        except (OSError, ConfigError) as error:
+            return self._explained(error)
         except Exception as error:
             # Whatever a broken broker makes paho raise must not end the only thread that connects.
             log.exception("mqtt connection failed")
             return PublishError(f"broker {self._broker}: {error!r}.", fix="The log has the traceback.")
+        if self._failure is None and not self._is_answered:
+            self._fail(
+                "closed the connection without an answer",
+                "Check that it speaks MQTT there, with TLS or without, as configured, and accepts our certificate.",
+            )
         return self._failure or PublishError(
             f"broker {self._broker} is gone: {paho.error_string(code)}", fix="Check that it runs; it is tried again."
+        )
+
+    def _explained(self, error: OSError | ConfigError) -> PublishError:
+        match error:
+            case ConfigError():
+                return PublishError(error.problem, fix=error.fix)
+            case ssl.SSLCertVerificationError():
+                return PublishError(
+                    f"broker {self._broker} has a certificate that is not accepted: {error.verify_message}.",
+                    fix="Name the broker as its certificate does, and in ca_file the authority that signed it.",
+                )
+            case ssl.SSLError():
+                return PublishError(
+                    f"broker {self._broker} and this client find no common TLS: {error.reason or error}.",
+                    fix="Check that it speaks TLS there.",
+                )
+        return PublishError(
+            f"broker {self._broker} cannot be reached: {error}.",
+            fix="Check host and port, that the broker runs, and that it speaks TLS there or not, as configured.",
         )
 
     def _pump(self, client: paho.Client) -> MQTTErrorCode:
@@ -233,7 +255,7 @@ class MqttClient:
         if self._broker.username is not None:
             client.username_pw_set(self._broker.username, self._broker.password)
         if self._broker.tls is not None:
-            client.tls_set_context(self._broker.tls)
+            client.tls_set_context(self._broker.tls.context())
         if self._will is not None:
             client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
         client.on_socket_open = _set_no_delay
@@ -245,10 +267,12 @@ class MqttClient:
         return client
 
     def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self._is_answered = True
         if reason.is_failure:
             self._fail(
                 f"refused client {self._client_id!r}, user {self._broker.username!r}: {reason}",
                 "Check user name, password and the broker's access list.",
+                kind=BrokerRefusedError,
             )
         elif self._handlers:
             client.subscribe([(topic, 1) for topic in self._handlers])
@@ -258,7 +282,9 @@ class MqttClient:
     def _on_subscribe(self, client: paho.Client, _data: Any, _mid: int, reasons: Any, _properties: Any) -> None:
         refused = [topic for topic, reason in zip(self._handlers, reasons, strict=False) if reason.is_failure]
         if refused:
-            self._fail(f"refused to subscribe {', '.join(refused)}", "Check the broker's access list.")
+            self._fail(
+                f"refused to subscribe {', '.join(refused)}", "Check the broker's access list.", kind=BrokerRefusedError
+            )
         else:
             self._become_live(client)
 
@@ -294,8 +320,8 @@ class MqttClient:
     def _on_puback(self, _client: paho.Client, _data: Any, mid: int, _reason: Any, _properties: Any) -> None:
         self._on_published(self.generation, mid)
 
-    def _fail(self, problem: str, fix: str) -> None:
-        self._failure = PublishError(f"broker {self._broker} {problem}.", fix=fix)
+    def _fail(self, problem: str, fix: str, *, kind: type[PublishError] = PublishError) -> None:
+        self._failure = kind(f"broker {self._broker} {problem}.", fix=fix)
 
     def _forget(self, error: PublishError) -> None:
         if not self._stopping.is_set() and str(error) != str(self.error):

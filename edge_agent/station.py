@@ -14,7 +14,8 @@ from engines.errors import StationFileError
 from engines.yaml_file import StrictModel, load_yaml
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-_BROKER = re.compile(r"^(?P<kind>mqtt|embedded)://(?P<host>[^:/]+|\[[0-9a-fA-F:]+\])(:(?P<port>\d{1,5}))?$")
+_BROKER = re.compile(r"^(?P<kind>mqtts?|embedded)://(?P<host>[^:/]+|\[[0-9a-fA-F:]+\])(:(?P<port>\d{1,5}))?$")
+_CREDENTIAL = re.compile(r"\$\{cred:([A-Za-z0-9_.-]+)\}")
 _REFERENCE = re.compile(r"\$\{(env|cred):([A-Za-z0-9_.-]+)\}")
 # A password in a URI's authority; a pipeline (gst://) may hold such a URI further in.
 _PASSWORD = re.compile(r"://[^/\s@]*:[^/\s]+@")
@@ -51,6 +52,27 @@ class TriggerPart(StrictModel):
     dedupe_window_s: Seconds
 
 
+class TlsPart(StrictModel):
+    """PEM files for `mqtts://`; each may be a credential of the service, `${cred:NAME}`."""
+
+    ca_file: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
+
+    @field_validator("ca_file", "cert_file", "key_file")
+    @classmethod
+    def _file(cls, value: str | None) -> str | None:
+        if value is not None and "${" in value and not _CREDENTIAL.fullmatch(value):
+            raise ValueError("write a path, or ${cred:NAME}")
+        return value
+
+    @model_validator(mode="after")
+    def _pair(self) -> TlsPart:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("`cert_file` and `key_file` come together")
+        return self
+
+
 class MqttPart(StrictModel):
     """The broker and the PLC behind it."""
 
@@ -58,6 +80,7 @@ class MqttPart(StrictModel):
     topic_prefix: Annotated[str, Field(pattern=r"^[^#+\s/]+(/[^#+\s/]+)*$")] = "edge/v1"
     username: str | None = None
     password: str | None = None
+    tls: TlsPart = TlsPart()
     keepalive_s: Annotated[int, Field(ge=1, le=3600)] = 3
     ack: Literal["consumer", "broker"] = "consumer"
     consumer: Name | None = None
@@ -68,7 +91,9 @@ class MqttPart(StrictModel):
     def _broker(cls, value: str) -> str:
         parts = _BROKER.match(value)
         if parts is None:
-            raise ValueError("write mqtt://HOST:PORT, or embedded://127.0.0.1:PORT for the demo's own broker")
+            raise ValueError(
+                "write mqtt://HOST:PORT, mqtts://HOST:PORT for TLS, or embedded://127.0.0.1:PORT for the demo's own broker"
+            )
         if parts["port"] is not None and int(parts["port"]) not in _PORTS:
             raise ValueError("write a port from 1 to 65535")
         if parts["kind"] == "embedded" and parts["host"] not in _LOOPBACK:
@@ -91,6 +116,17 @@ class MqttPart(StrictModel):
             raise ValueError("with `ack: consumer` the key `consumer` must name who empties the outbox")
         return self
 
+    @model_validator(mode="after")
+    def _tls_where_it_is_used(self) -> MqttPart:
+        if self.tls != TlsPart() and not self.has_tls:
+            raise ValueError("`tls` needs a broker that begins with mqtts://")
+        return self
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether the connection is encrypted and the broker's certificate is checked."""
+        return self.broker.startswith("mqtts:")
+
     @property
     def embedded(self) -> bool:
         """Whether the agent starts the broker itself."""
@@ -103,7 +139,7 @@ class MqttPart(StrictModel):
         if parts is None:
             raise StationFileError(f"mqtt.broker {self.broker!r} has no host.", fix="Write mqtt://HOST:PORT.")
         host = _LOOPBACK[0] if self.embedded else parts["host"].strip("[]")
-        return host, int(parts["port"] or 1883)
+        return host, int(parts["port"] or (8883 if self.has_tls else 1883))
 
 
 class AlarmsPart(StrictModel):
@@ -156,7 +192,13 @@ def load_station(path: Path) -> Station:
         if uri.startswith(scheme) and not uri.startswith(f"{scheme}/"):
             moved_uri = f"{scheme}{quote(str(base)).rstrip('/')}/{uri.removeprefix(scheme)}"
             moved["camera"] = station.camera.model_copy(update={"uri": moved_uri})
+    moved["mqtt"] = station.mqtt.model_copy(update={"tls": _moved(station.mqtt.tls, base)})
     return station.model_copy(update=moved)
+
+
+def _moved(tls: TlsPart, base: Path) -> TlsPart:
+    files = {key: path for key, path in tls if path is not None and not _CREDENTIAL.fullmatch(path)}
+    return tls.model_copy(update={key: str(base / path) for key, path in files.items()})
 
 
 def resolve_secret(reference: str | None) -> str | None:
@@ -171,11 +213,27 @@ def resolve_secret(reference: str | None) -> str | None:
     kind, name = match.groups() if match else ("", reference)
     if kind == "env" and name in os.environ:
         return os.environ[name]
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if kind == "cred" and folder and (Path(folder) / name).is_file():
-        return (Path(folder) / name).read_text().rstrip("\n")
+    if kind == "cred" and (credential := _credential(name)):
+        return credential.read_text().rstrip("\n")
     where = f"the environment variable {name}" if kind == "env" else f"the credential {name} of the service"
     raise StationFileError(f"{reference} has no value: {where} is not set.", fix="Set it, or correct the name.")
+
+
+def resolve_file(text: str | None) -> Path | None:
+    """Return the file that a path or `${cred:NAME}` names; None stays None.
+
+    Raises:
+        StationFileError: The credential does not exist.
+    """
+    reference = _CREDENTIAL.fullmatch(text or "")
+    if text is None or reference is None:
+        return None if text is None else Path(text)
+    if credential := _credential(reference[1]):
+        return credential
+    raise StationFileError(
+        f"{text} has no value: the service has no credential {reference[1]}.",
+        fix=f"Add LoadCredential={reference[1]}:FILE to the unit, or name a path.",
+    )
 
 
 def resolve_references(text: str) -> str:
@@ -185,6 +243,11 @@ def resolve_references(text: str) -> str:
         StationFileError: A variable or a credential does not exist.
     """
     return _REFERENCE.sub(lambda match: quote(resolve_secret(match[0]) or "", safe=""), text)
+
+
+def _credential(name: str) -> Path | None:
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return Path(folder) / name if folder and (Path(folder) / name).is_file() else None
 
 
 def _check_no_password(path: Path, uri: str) -> None:

@@ -68,10 +68,10 @@ class Topics:
         """The life counter, once a second."""
         return f"{self.base}/health"
 
-    def late(self, result_id: str) -> str:
-        """Where the real result of a part goes whose verdict was INVALID by then."""
-        return f"{self.base}/late/{result_id}"
-
     def mask(self, result_id: str) -> str:
         """Where a mask goes that is too large for its verdict."""
         return f"{self.base}/mask/{result_id}"
+
+    def late(self, result_id: str) -> str:
+        """Where the real result goes of a part whose deadline had passed."""
+        return f"{self.base}/late/{result_id}"

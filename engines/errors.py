@@ -17,6 +17,7 @@ AgentError
 |  |- OutboxError         the outbox cannot be read or written        exit 74
 |  |- StorageError        a disk is full, or fails                    exit 74
 |- PublishError           the broker: the verdict stays in the outbox exit 75
+|  |- BrokerRefusedError  it is there, but does not let us in
 """
 
 from __future__ import annotations
@@ -121,3 +122,7 @@ class PublishError(AgentError):
     """The broker is away or refuses us; what was to be sent stays in the outbox."""
 
     exit_code = 75
+
+
+class BrokerRefusedError(PublishError):
+    """The broker refuses the login or a topic: a person must act, there or here."""

@@ -26,7 +26,14 @@ def free_port() -> int:
 class Mosquitto:
     """One broker that keeps its port over stops and starts; nothing is persistent."""
 
-    def __init__(self, folder: Path, *, user: tuple[str, str] | None = None, persistent: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        user: tuple[str, str] | None = None,
+        persistent: bool = False,
+        tls: tuple[Path, Path, Path] | None = None,
+    ) -> None:
         self.port = free_port()
         self._config = folder / f"mosquitto-{self.port}.conf"
         lines = [f"listener {self.port} 127.0.0.1", "set_tcp_nodelay true"]
@@ -40,6 +47,9 @@ class Mosquitto:
             lines += ["allow_anonymous false", f"password_file {passwords}"]
         if persistent:
             lines += ["persistence true", f"persistence_location {folder}/", "autosave_interval 1"]
+        if tls is not None:
+            lines += [f"{key} {path}" for key, path in zip(("cafile", "certfile", "keyfile"), tls, strict=True)]
+            lines.append("require_certificate true")
         if os.getuid() == 0:
             lines.append("user root")
         self._config.write_text("\n".join(lines) + "\n")

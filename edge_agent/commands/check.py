@@ -8,10 +8,11 @@ import json
 import os
 from pathlib import Path
 
+from edge_agent.broker_address import resolve_broker
 from edge_agent.camera.source import check_camera_uri
 from edge_agent.live_recipe import open_live_recipe
 from edge_agent.ring import FrameRing
-from edge_agent.station import Station, load_station, resolve_references, resolve_secret
+from edge_agent.station import Station, load_station, resolve_references
 from engines.errors import StationFileError
 
 HELP = "check a station file, its recipe, thresholds and test piece; starts nothing"
@@ -30,7 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     station = load_station(arguments.config)
     check_camera_uri(resolve_references(station.camera.uri))
     _check_state_dir(station.state_dir)
-    resolve_secret(station.mqtt.password)
+    broker = resolve_broker(station.mqtt)
+    expiring = broker.tls.check() if broker.tls else []
     live = open_live_recipe(station.recipe, station.engine)
     ring = FrameRing.create(live.recipe.frame_shape, 1)
     try:
@@ -44,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"Recipe {live.recipe.name}: complete and unaltered; the engine gives the maps it gave when it was made.")
     print(f"Thresholds {live.thresholds.name} of {calibration.created}: they belong to this model.")
     print("Test piece: rejected, as it must be.")
+    for remark in expiring:
+        print(f"Soon: {remark}.")
     return 0
 
 

@@ -6,7 +6,7 @@ import argparse
 import grp
 import os
 import platform
-import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,16 +16,20 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from edge_agent.station import load_station
+from edge_agent.broker_address import resolve_broker
+from edge_agent.ids import uuid7
+from edge_agent.mqtt import MqttClient
+from edge_agent.station import MqttPart, load_station
 from edge_agent.verdict_writer import clock_is_synced
 from engines.command_line import write_json
-from engines.errors import EngineError
+from engines.errors import ConfigError, EngineError
 from engines.plans.library import load_library
 from engines.runtime.cuda_memory import open_cuda
 
 HELP = "say what this machine has: JetPack, TensorRT, GStreamer, groups, clock, broker"
 
-_BROKER_TIMEOUT_S = 2.0
+_BROKER_TIMEOUT_S = 5.0
+_POLL_S = 0.05
 _REQUIRED = ("numpy", "onnxruntime", "paho-mqtt", "pydantic", "PyYAML")
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
 
@@ -132,10 +136,26 @@ def _station(path: Path) -> Iterator[Finding]:
     if station.mqtt.embedded:
         yield Finding("broker", "ok", "embedded: the agent starts it")
         return
-    host, port = station.mqtt.address
+    yield from _broker(station.mqtt)
+
+
+def _broker(mqtt: MqttPart) -> Iterator[Finding]:
+    """Log in as the agent does, under another client id: two equal ones throw each other out."""
     try:
-        socket.create_connection((host, port), timeout=_BROKER_TIMEOUT_S).close()
-    except OSError as problem:
-        yield Finding("broker", "note", f"{host}:{port} does not answer: {problem}")
+        broker = resolve_broker(mqtt)
+        for remark in broker.tls.check() if broker.tls else []:
+            yield Finding("TLS", "note", remark)
+    except ConfigError as problem:
+        yield Finding("broker", "note", str(problem))
+        return
+    client = MqttClient(broker, f"edge-doctor-{uuid7()}", {})
+    client.start()
+    until = time.monotonic() + _BROKER_TIMEOUT_S
+    while not client.live.wait(_POLL_S) and client.error is None and time.monotonic() < until:
+        pass
+    error = client.error
+    client.stop()
+    if error is None and not client.generation:
+        yield Finding("broker", "note", f"{broker} does not answer")
     else:
-        yield Finding("broker", "ok", f"{host}:{port} answers")
+        yield Finding("broker", "note" if error else "ok", str(error or f"{broker} lets us in"))

@@ -20,6 +20,7 @@ from edge_agent.consumer import Consumer, PartResult
 from edge_agent.ids import uuid7
 from edge_agent.messages import encode_ack, encode_trigger, parse_object
 from edge_agent.mqtt import BrokerAddress, Message, MqttClient, Receipt
+from edge_agent.tls import TlsFiles
 from edge_agent.topics import Topics
 from engines.command_line import track
 from engines.errors import MessageError, PublishError, UsageError
@@ -33,7 +34,7 @@ _REMEMBERED_MASKS = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--broker", required=True, metavar="HOST:PORT")
+    parser.add_argument("--broker", required=True, metavar="HOST:PORT", help="mqtts://HOST:PORT for TLS")
     parser.add_argument("--site", required=True)
     parser.add_argument("--station", required=True)
     parser.add_argument("--prefix", default="edge/v1", help="first levels of the topics (default: %(default)s)")
@@ -48,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write one JSON line a part")
     parser.add_argument("--username")
     parser.add_argument("--password-env", metavar="VARIABLE", help="environment variable that holds the password")
+    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="authority of the broker (default: the system's)")
+    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="our certificate, with --tls-key")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -56,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name in ("parts", "interval_ms", "timeout_ms"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
             raise UsageError(f"--{name.replace('_', '-')} must be at least 1.", fix="Give a positive whole number.")
-    broker = read_broker(arguments.broker, arguments.username, arguments.password_env)
+    broker = read_broker(arguments)
     lines = arguments.json.open("w", encoding="utf-8") if arguments.json else None
     watch = Watch(broker, Topics(arguments.prefix, arguments.site, arguments.station), arguments, lines)
     try:
@@ -69,18 +73,33 @@ def run(arguments: argparse.Namespace) -> int:
             lines.close()
 
 
-def read_broker(text: str, username: str | None, password_env: str | None) -> BrokerAddress:
-    """Read HOST:PORT and the login.
+def read_broker(arguments: argparse.Namespace) -> BrokerAddress:
+    """Read address, login and TLS files from the command line.
 
     Raises:
-        UsageError: The port is missing or no port, or the variable is not set.
+        UsageError: The port is missing or no port, the variable is not set, or TLS options do not fit together.
+        ConfigError: A TLS file cannot be used.
     """
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+    text, password_env = arguments.broker, arguments.password_env
+    host, _, port = text.removeprefix("mqtts://").rpartition(":")
+    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise UsageError(f"--broker {text!r} is not HOST:PORT.", fix="Write for example --broker 127.0.0.1:1883.")
     if password_env is not None and password_env not in os.environ:
         raise UsageError(f"the environment has no {password_env}.", fix=f"Run: export {password_env}=...")
-    return BrokerAddress(host.strip("[]"), int(port), username, os.environ[password_env] if password_env else None)
+    password = os.environ[password_env] if password_env else None
+    return BrokerAddress(host.strip("[]"), int(port), arguments.username, password, tls=_read_tls(arguments))
+
+
+def _read_tls(arguments: argparse.Namespace) -> TlsFiles | None:
+    files = TlsFiles(arguments.tls_ca, arguments.tls_cert, arguments.tls_key)
+    if not arguments.broker.startswith("mqtts://"):
+        if files != TlsFiles():
+            raise UsageError("--tls-ca, --tls-cert and --tls-key need TLS.", fix="Write --broker mqtts://HOST:PORT.")
+        return None
+    if (files.cert_file is None) != (files.key_file is None):
+        raise UsageError("--tls-cert and --tls-key come together.", fix="Name the certificate and its key.")
+    files.context()
+    return files
 
 
 class Watch:
