@@ -21,10 +21,12 @@ from edge_agent.camera.messages import BadFrame, CameraEvent, CameraLost, Camera
 from edge_agent.command_handler import CommandHandler
 from edge_agent.command_intake import CommandIntake
 from edge_agent.freshness import capture_until_ns, unfit_time
+from edge_agent.health import StationHealth
 from edge_agent.heartbeat import Heartbeat
 from edge_agent.link import MqttLink
 from edge_agent.live_recipe import open_live_recipe
 from edge_agent.messages import State, encode_health, encode_state
+from edge_agent.metrics import Vitals
 from edge_agent.mqtt import BrokerAddress
 from edge_agent.outbox import OpenTrigger, Outbox
 from edge_agent.part_intake import PartIntake
@@ -35,7 +37,7 @@ from edge_agent.station import Station, resolve_references, resolve_secret
 from edge_agent.station_state import StationState
 from edge_agent.station_watch import StationWatch
 from edge_agent.verdict_writer import VerdictWriter
-from engines.errors import ConfigError, EngineError, OutboxError, PublishError
+from engines.errors import ConfigError, EngineError, PublishError
 from engines.images import Frame
 
 log = logging.getLogger(__name__)
@@ -102,6 +104,8 @@ class Agent:
             },
             self._say_alive,
         )
+        parts = (self._state, self._answers.tally, self._watch, self._live, self._outbox, self._camera, self._link)
+        self._health = StationHealth(station, Vitals(*parts, self._heartbeat))
         self._stopping = False
         self._busy_slots: dict[int, int] = {}
         self._said_state = b""
@@ -120,6 +124,7 @@ class Agent:
         self._publisher.start()
         self._answers.timer.start()
         self._heartbeat.start()
+        self._health.start()
         farewell: tuple[State, tuple[str, ...]] = ("error", ("crashed",))
         try:
             while not self._stopping:
@@ -296,6 +301,7 @@ class Agent:
                 self._live.run_test_piece()
             except EngineError as problem:
                 self._state.set_fault("test_piece", problem)
+        self._state.set_weakness("health_endpoint", present=self._health.is_refused)
         state = self._state.message()
         if state != self._said_state:
             self._said_state = state
@@ -313,10 +319,8 @@ class Agent:
 
     def _say_alive(self, life: int) -> None:
         """Publish the sign of life; without a connection nobody waits for it."""
-        facts = {"reasons_now": self._state.reasons(), "outbox_depth": self._outbox.depth()}
-        facts |= self._answers.tally.content()
-        with suppress(PublishError, OutboxError):
-            health = encode_health(life, self._writer.boot_id, self._state.name, **facts)
+        with suppress(PublishError):
+            health = encode_health(life, self._writer.boot_id, self._state.name, **self._health.facts())
             self._link.publish(self._writer.topics.health, health, qos=0)
 
     def _publish_reply(self, payload: bytes) -> None:
@@ -328,6 +332,7 @@ class Agent:
     def _shut_down(self, state: State, reasons: tuple[str, ...]) -> None:
         """Answer what still waits, send what can be sent within a second, and say how it ended."""
         self._heartbeat.stop()
+        self._health.stop()
         self._answers.timer.stop()
         self._answers.refuse_open_parts("not_ready")
         self._publisher.flush(_FLUSH_S)

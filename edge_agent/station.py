@@ -114,6 +114,12 @@ class AlarmsPart(StrictModel):
     max_reject_rate: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
+class HealthPart(StrictModel):
+    """Where programs of this machine ask how the station is: 127.0.0.1, no other address; without a port nowhere."""
+
+    port: Annotated[int, Field(ge=1024, le=65_535)] | None = None
+
+
 class Station(StrictModel):
     """The content of a station file."""
 
@@ -126,6 +132,7 @@ class Station(StrictModel):
     engine: EnginePart = EnginePart()
     trigger: TriggerPart
     alarms: AlarmsPart = AlarmsPart()
+    health: HealthPart = HealthPart()
     mqtt: MqttPart
 
 

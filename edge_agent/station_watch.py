@@ -10,6 +10,7 @@ from edge_agent.pipeline import Judgement
 from edge_agent.reject_watch import RejectWatch
 from edge_agent.station import AlarmsPart
 from edge_agent.station_state import StationState
+from edge_agent.thresholds import Figure
 from engines.images import Frame
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,10 @@ class StationWatch:
         if self._state.halted is None and (reason := self._rejects.reason_to_halt):
             self._state.halted = reason
             log.error("halted=%s until a person sends `resume` or `reload`", reason)
+
+    def drift(self) -> dict[Figure, float]:
+        """Return how near each figure is to being called drifting, 1 the limit. For any thread."""
+        return self._drift.nearness()
 
     def resume(self) -> None:
         """Inspect again after a person has looked."""
