@@ -62,15 +62,15 @@ class HealthServer:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            try:
-                server = _Server(self._port, self._paths)
-            except OSError as problem:
-                self._say_refused(problem)
-                self._stopping.wait(self._retry_s)
-            else:
-                self._serve(server)
+            self._listen()
 
-    def _serve(self, server: _Server) -> None:
+    def _listen(self) -> None:
+        try:
+            server = _Server(self._port, self._paths)
+        except OSError as problem:
+            self._say_refused(problem)
+            self._stopping.wait(self._retry_s)
+            return
         self.is_refused = False
         with server:
             while not self._stopping.is_set():

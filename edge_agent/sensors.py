@@ -59,12 +59,17 @@ class SensorWatch:
     Args:
         read: Reads them; may hang.
         clock: CLOCK_MONOTONIC in seconds, injected for tests.
+        period_s: Time between two readings.
     """
 
     def __init__(
-        self, read: Callable[[], Readings] = read_sensors, *, clock: Callable[[], float] = time.monotonic
+        self,
+        read: Callable[[], Readings] = read_sensors,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        period_s: float = _PERIOD_S,
     ) -> None:
-        self._read, self._clock = read, clock
+        self._read, self._clock, self._period_s = read, clock, period_s
         self._latest = (clock(), Readings())
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sensors", daemon=True)
@@ -86,7 +91,7 @@ class SensorWatch:
         while not self._stopping.is_set():
             readings = self._read()
             self._latest = self._clock(), readings
-            self._stopping.wait(_PERIOD_S)
+            self._stopping.wait(self._period_s)
 
 
 def _numbers(folders: Iterator[Path], value: str) -> Iterator[tuple[str, int]]:
