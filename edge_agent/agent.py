@@ -340,7 +340,7 @@ class Agent:
         self._link.stop(encode_state(state, self._writer.boot_id, reasons=reasons))
         # What came in while the connection closed is answered at the next start.
         self._answers.refuse_open_parts("not_ready")
-        log.info("%s unacknowledged=%d", state, self._outbox.depth())
+        log.info("ended state=%s unacknowledged=%d", state, self._outbox.depth())
 
 
 def _lock_state_dir(station: Station, resources: ExitStack) -> None:

@@ -151,7 +151,7 @@ def _verified_runtime(folder: Path, engine: EnginePart) -> Runtime:
         except EngineError as problem:
             if not runtime.discard():
                 raise
-            log.warning("the engine is compiled anew: %s", problem)
+            log.warning("the engine is compiled anew problem=%s", problem)
             runtime.close()
             runtime = opened()
             verify_engine(runtime, folder)

@@ -26,7 +26,7 @@ from engines.runtime.cuda_memory import open_cuda
 HELP = "say what this machine has: JetPack, TensorRT, GStreamer, groups, clock, broker"
 
 _BROKER_TIMEOUT_S = 2.0
-_REQUIRED = ("numpy", "onnxruntime", "paho-mqtt", "pydantic", "PyYAML")
+_REQUIRED = ("numpy", "onnxruntime", "paho-mqtt", "prometheus-client", "pydantic", "PyYAML")
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
 
 

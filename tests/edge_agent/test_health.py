@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import time
@@ -13,18 +14,22 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
+from log_reader import parse
 from mosquitto import free_port
 from prometheus_client.parser import text_string_to_metric_families
 
+from edge_agent import __version__
 from edge_agent.drift import FIGURES
 from edge_agent.health import StationHealth
 from edge_agent.heartbeat import Heartbeat
 from edge_agent.inspection import REASONS
 from edge_agent.messages import encode_health
-from edge_agent.metrics import Vitals
+from edge_agent.metrics import Metrics, Vitals
 from edge_agent.mqtt import BrokerAddress, MqttClient
 from edge_agent.sensors import Readings
 from edge_agent.tally import Tally
+from engines.errors import OutboxError
 
 WITHIN_S = 20.0
 STAGES = {"retrieve", "check", "infer", "decide", "enqueue"}
@@ -153,7 +158,7 @@ def test_ready_follows_the_camera(running, port):
     assert ask(port, "/readyz") == (200, '{"state": "ready", "reasons": []}\n')
     (child,) = Path(f"/proc/{station.process.pid}/task/{station.process.pid}/children").read_text().split()
     os.kill(int(child), signal.SIGKILL)
-    status, content = wait_for(lambda: ask(port, "/readyz"), lambda answer: answer[0] == 503)
+    _, content = wait_for(lambda: ask(port, "/readyz"), lambda answer: answer[0] == 503)
     assert json.loads(content)["state"] in {"error", "initialized"}
     assert {"camera_lost", "camera_opening"} & {*json.loads(content)["reasons"]}
     assert ask(port, "/healthz")[0] == 200, "a lost camera is no standstill"
@@ -179,7 +184,7 @@ def test_a_halted_station_is_not_ready_until_it_is_resumed(start, port):
 
 def test_without_a_broker_no_trigger_can_come(running, port, mosquitto):
     mosquitto.kill()
-    status, content = wait_for(lambda: ask(port, "/readyz"), lambda answer: answer[0] == 503)
+    _, content = wait_for(lambda: ask(port, "/readyz"), lambda answer: answer[0] == 503)
     assert json.loads(content)["reasons"][0] == "mqtt_not_connected"
     assert scrape(port)["edge_agent_mqtt_up",] == 0
     assert ask(port, "/healthz") == (200, '{"standing": []}\n')
@@ -203,23 +208,33 @@ def stand():
     readings = Readings(
         {f"a-thermal-zone-no-{n:02d}": 40.0 + n / 7 for n in range(40)},
         {f"cpufreq-throttle-{n:02d}": True for n in range(40)},
+        {"oc1": 3},
+        {"VDD_IN": 5.25},
     )
     tally = Tally()
     tally._verdicts.update(dict.fromkeys(("PASS", "FAIL", "INVALID"), 10**12))
     tally._reasons.update(dict.fromkeys(REASONS, 10**12))
     vitals = Vitals(
-        state=SimpleNamespace(name="error", is_inspecting=True, reasons=lambda: [f"drift_something{n}" for n in range(16)]),
+        state=SimpleNamespace(
+            name="error", is_inspecting=True, reasons=lambda: [f"drift_something{n}" for n in range(16)]
+        ),
         tally=tally,
         watch=SimpleNamespace(drift=lambda: dict.fromkeys(FIGURES, 1.23456)),
-        live=None,
-        outbox=SimpleNamespace(depth=lambda: 10**9),
-        camera=None,
-        link=SimpleNamespace(is_live=True),
+        live=SimpleNamespace(
+            tested={"passed": 3, "failed": 0},
+            recipe=SimpleNamespace(name='a "recipe"\n', revision=2),
+            thresholds=SimpleNamespace(name="r0001"),
+            runtime=SimpleNamespace(model_sha256="ab" * 32),
+        ),
+        outbox=SimpleNamespace(depth=lambda: 10**9, oldest_age_s=lambda: 12.5),
+        camera=SimpleNamespace(is_open=True, reconnects=0),
+        link=SimpleNamespace(is_live=True, reconnects=0),
         heartbeat=heartbeat,
         sensors=SimpleNamespace(latest=lambda: readings),
     )
     station = SimpleNamespace(camera=SimpleNamespace(mode="triggered"), health=SimpleNamespace(port=None))
-    return SimpleNamespace(health=StationHealth(station, vitals), turns=turns, clock=clock, heartbeat=heartbeat)
+    health = StationHealth(station, vitals)
+    return SimpleNamespace(health=health, vitals=vitals, turns=turns, clock=clock, heartbeat=heartbeat)
 
 
 def test_a_loop_that_stands_still_is_named_and_nothing_is_ready(stand):
@@ -246,6 +261,51 @@ def test_however_much_there_is_to_say_the_message_stays_below_4_kb(stand):
     assert len(facts["temperatures_c"]) == len(facts["throttled"]) == 16
     assert facts["temperatures_c"]["a-thermal-zone-no-39"] == 45.6
     assert facts["drift"] == dict.fromkeys(FIGURES, 1.235)
+
+
+def families_of(vitals):
+    return {family.name: family for family in text_string_to_metric_families(Metrics(vitals).page().decode())}
+
+
+def test_sensors_are_told_under_their_names(stand):
+    families = families_of(stand.vitals)
+    told = {name: {(*s.labels.values(), s.value) for s in family.samples} for name, family in families.items()}
+    assert ("a-thermal-zone-no-07", 41.0) in told["edge_agent_temperature_celsius"]
+    assert len(told["edge_agent_temperature_celsius"]) == len(told["edge_agent_slowed"]) == 40
+    assert told["edge_agent_overcurrent_events"] == {("oc1", 3.0)}
+    assert told["edge_agent_power_watts"] == {("VDD_IN", 5.25)}
+    assert told["edge_agent_drift_ratio"] == {(figure, 1.23456) for figure in FIGURES}
+    assert told["edge_agent_build_info"] == {(__version__, 'a "recipe"\n', "2", "r0001", "ab" * 6, 1.0)}
+
+
+def test_without_sensors_and_with_an_outbox_that_cannot_be_read_the_rest_is_told(stand):
+    def fail():
+        raise OutboxError("the disk is gone.", fix="Mount it.")
+
+    stand.vitals.outbox.oldest_age_s = fail
+    stand.vitals.sensors.latest = Readings
+    families = families_of(stand.vitals)
+    assert "edge_agent_outbox_oldest_seconds" not in families
+    assert families["edge_agent_temperature_celsius"].samples == []
+    assert families["edge_agent_outbox_depth"].samples[0].value == 1e9
+
+
+def test_every_metric_is_documented_and_no_rule_asks_for_another(stand):
+    document = (Path(__file__).parents[2] / "docs" / "health.md").read_text()
+    stand.vitals.tally.add_stages({"infer": 1})
+    page = Metrics(stand.vitals).page().decode()
+    rows = set(re.findall(r"`(edge_agent_\w+)`", document))
+    types = dict(re.findall(r"^# TYPE (edge_agent_\w+) (\w+)$", page, re.MULTILINE))
+    assert set(types) <= rows
+    samples = set(re.findall(r"^(\w+)", page, re.MULTILINE))
+    configuration = [
+        yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    ]
+    rules = [rule for part in configuration for group in part.get("groups", []) for rule in group["rules"]]
+    assert len(rules) >= 10
+    for rule in rules:
+        asked = set(re.findall(r"\b(?:edge_agent|process)_\w+", rule["expr"]))
+        assert asked <= samples, rule["alert"]
 
 
 def threads_of(station):
@@ -282,8 +342,8 @@ def test_without_the_part_in_the_station_file_nothing_listens(start_agent, fitte
         for line in Path(f"/proc/{station.process.pid}/net/tcp").read_text().splitlines()
         if " 0A " in line
     }
-    links = [os.readlink(link) for link in Path(f"/proc/{station.process.pid}/fd").iterdir() if link.exists()]
-    assert not {f"socket:[{inode}]" for inode in inodes} & {*links}
+    links = {str(link.readlink()) for link in Path(f"/proc/{station.process.pid}/fd").iterdir()}
+    assert not {f"socket:[{inode}]" for inode in inodes} & links
 
 
 def test_a_port_that_is_taken_stops_no_inspection_and_is_said(start, port):
@@ -312,9 +372,16 @@ def test_the_health_message_tells_sensors_and_drift_in_less_than_4_kb(running, h
 def test_the_log_of_a_part_is_read_by_a_simple_parser(running):
     station, plc = running
     verdict = plc.ask("part 7")
-    (line,) = wait_for(
-        lambda: [one for one in station.log.read_text().splitlines() if " verdict=" in one], lambda lines: lines
-    )
-    assert f' verdict=PASS reasons=- seq={verdict["seq"]} meas_id="part 7" score={verdict["score"]:.3f} ' in line
-    assert all(f" {stage}_ms=" in line for stage in STAGES)
-    assert all("level=" in one and "thread=" in one for one in station.log.read_text().splitlines())
+    assert station.stop() == 0
+    lines = [parse(line) for line in station.log.read_text().splitlines()]
+    assert all({"time", "level", "thread"} < {*line} for line in lines)
+    (part,) = [line for line in lines if "verdict" in line]
+    assert {key: part[key] for key in ("verdict", "reasons", "seq", "meas_id", "score")} == {
+        "verdict": "PASS",
+        "reasons": "-",
+        "seq": str(verdict["seq"]),
+        "meas_id": "part 7",
+        "score": f"{verdict['score']:.3f}",
+    }
+    assert {f"{stage}_ms" for stage in STAGES} < {*part}
+    assert [line["state"] for line in lines if "state" in line][-1] == "stopped"

@@ -10,23 +10,10 @@ import sys
 import threading
 
 import pytest
+from log_reader import parse
 
 from edge_agent.log_limit import ALWAYS, MOST, LogLimit
 from edge_agent.log_lines import LineFormatter, is_journal
-
-PAIR = re.compile(r'(?P<key>[^\s="]+)(=(?P<value>"(\\.|[^"\\])*"|[^\s"]+))?(?=\s|$)')
-
-
-def parse(line):
-    """Read a line as docs/health.md says: words, and `key=value` with a plain word or a JSON string."""
-    found, end = {}, 0
-    for match in PAIR.finditer(line):
-        assert not line[end : match.start()].strip(), line
-        end = match.end()
-        value = match["value"]
-        found[match["key"]] = json.loads(value) if value and value.startswith('"') else value
-    assert end == len(line), line
-    return found
 
 
 @pytest.fixture
@@ -35,9 +22,12 @@ def logger():
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(LineFormatter(to_journal=False))
-    logger = logging.Logger("test")
+    logger = logging.getLogger("test_log_lines")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
     logger.addHandler(handler)
-    return logger, handler, lambda: stream.getvalue().splitlines()
+    yield logger, handler, lambda: stream.getvalue().splitlines()
+    logger.removeHandler(handler)
 
 
 @pytest.mark.parametrize(
@@ -78,14 +68,14 @@ def test_a_representation_is_quoted_too(logger, payload):
 def test_a_traceback_stays_on_its_line(logger):
     log, _, lines = logger
     try:
-        raise RuntimeError("one\ntwo")
-    except RuntimeError:
+        json.loads("one\ntwo")
+    except ValueError:
         log.exception("frame seq=%d could not be judged", 7)
     (line,) = lines()
     pairs = parse(line)
     assert pairs["seq"] == "7"
     assert pairs["traceback"].startswith("Traceback (most recent call last):\n")
-    assert pairs["traceback"].endswith("RuntimeError: one\ntwo")
+    assert "\njson.decoder.JSONDecodeError: " in pairs["traceback"]
 
 
 def test_a_message_without_arguments_stays_on_its_line(logger):

@@ -1,7 +1,7 @@
 """How long the oldest verdict waits, read beside a working outbox."""
 
-import os
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -82,10 +82,10 @@ def test_it_waits_for_no_commit_and_keeps_none_waiting(outbox):
 def test_no_descriptor_is_left_behind(outbox):
     send(outbox, "r1")
     outbox.oldest_age_s()
-    before = len(os.listdir("/proc/self/fd"))
+    before = len([*Path("/proc/self/fd").iterdir()])
     for _ in range(100):
         outbox.oldest_age_s()
-    assert len(os.listdir("/proc/self/fd")) <= before
+    assert len([*Path("/proc/self/fd").iterdir()]) <= before
 
 
 def test_a_file_that_is_gone_is_an_error_and_not_an_age(outbox, tmp_path):
