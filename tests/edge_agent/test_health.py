@@ -275,7 +275,14 @@ def test_sensors_are_told_under_their_names(stand):
     assert told["edge_agent_overcurrent_events"] == {("oc1", 3.0)}
     assert told["edge_agent_power_watts"] == {("VDD_IN", 5.25)}
     assert told["edge_agent_drift_ratio"] == {(figure, 1.23456) for figure in FIGURES}
-    assert told["edge_agent_build_info"] == {(__version__, 'a "recipe"\n', "2", "r0001", "ab" * 6, 1.0)}
+    (build,) = families["edge_agent_build_info"].samples
+    assert build.labels == {
+        "version": __version__,
+        "recipe": 'a "recipe"\n',
+        "recipe_revision": "2",
+        "threshold_rev": "r0001",
+        "model_sha256": "ab" * 6,
+    }
 
 
 def test_without_sensors_and_with_an_outbox_that_cannot_be_read_the_rest_is_told(stand):
