@@ -14,6 +14,7 @@ setup(
         "numpy>=1.22",
         "onnxruntime>=1.18",
         "paho-mqtt>=2.1,<3",
+        "prometheus-client>=0.19,<1",
         "pydantic>=2.6,<3",
         "PyYAML>=6.0",
         "rich>=13",

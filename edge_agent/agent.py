@@ -23,21 +23,24 @@ from edge_agent.camera.messages import BadFrame, CameraEvent, CameraLost, Camera
 from edge_agent.command_handler import CommandHandler
 from edge_agent.command_intake import CommandIntake
 from edge_agent.frame_keeper import FrameKeeper
-from edge_agent.freshness import capture_until_ns, unfit_time
+from edge_agent.freshness import deadline_ns, too_late, unfit_time
+from edge_agent.health import StationHealth
 from edge_agent.heartbeat import Heartbeat
 from edge_agent.link import MqttLink
 from edge_agent.live_recipe import open_live_recipe
 from edge_agent.messages import State, encode_health, encode_state
+from edge_agent.metrics import Vitals
 from edge_agent.outbox import OpenTrigger, Outbox
 from edge_agent.part_intake import PartIntake
 from edge_agent.pipeline import Judgement, Pipeline
 from edge_agent.publisher import OutboxPublisher
 from edge_agent.ring import FrameRing
+from edge_agent.slots import Slots
 from edge_agent.station import Station, resolve_references
 from edge_agent.station_state import StationState
 from edge_agent.station_watch import StationWatch
 from edge_agent.verdict_writer import VerdictWriter
-from engines.errors import BrokerRefusedError, ConfigError, EngineError, OutboxError, PublishError
+from engines.errors import BrokerRefusedError, ConfigError, EngineError, PublishError
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +78,7 @@ class Agent:
         self._pipeline = Pipeline(self._live, self._ring)
         self._camera = CameraProcess(resolve_references(station.camera.uri), self._ring)
         resources.callback(self._camera.close)
+        self._slots = Slots(self._camera, SLOTS)
         self._writer = VerdictWriter(self._outbox, self._live, station, is_simulated=True)
         self._state = StationState(station, self._live, self._writer.boot_id)
         self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -113,8 +117,19 @@ class Agent:
             },
             self._say_alive,
         )
+        vitals = Vitals(
+            state=self._state,
+            tally=self._answers.tally,
+            watch=self._watch,
+            live=self._live,
+            outbox=self._outbox,
+            camera=self._camera,
+            link=self._link,
+            keeper=self._keeper,
+            heartbeat=self._heartbeat,
+        )
+        self._health = StationHealth(station, vitals)
         self._stopping = False
-        self._busy_slots: dict[int, int] = {}
         self._said_state = b""
         self._next_test_piece_s = 0.0
 
@@ -132,6 +147,7 @@ class Agent:
         self._answers.timer.start()
         self._keeper.start()
         self._heartbeat.start()
+        self._health.start()
         farewell: tuple[State, tuple[str, ...]] = ("error", ("crashed",))
         try:
             while not self._stopping:
@@ -142,8 +158,8 @@ class Agent:
                 if not self._intake.has_parts:
                     self._handler.obey(self._commands.next_commands())
                 self._keep_ready()
-                if self.station.camera.mode == "free_run":
-                    self._request_ahead()
+                if self.station.camera.mode == "free_run" and self._state.is_inspecting:
+                    self._slots.request_all()
             farewell = "stopped", ()
         finally:
             self._shut_down(*farewell)
@@ -196,8 +212,7 @@ class Agent:
         reason = refused or self._reason_to_refuse(part)
         event = None if reason else self._capture(part)
         judgement = self._pipeline.judge(event) if event else Judgement(reason=reason or "no_frame")
-        within_ms = self.station.trigger.capture_within_ms
-        if isinstance(event, FrameCaptured) and (unfit := unfit_time(event, part.trigger, within_ms)):
+        if isinstance(event, FrameCaptured) and (unfit := unfit_time(event, part.trigger, self.station.trigger)):
             judgement = Judgement(reason=unfit, stage_ns=judgement.stage_ns)
         elif time.monotonic_ns() > self._deadline_ns(part) and reason is None:
             # The first verdict counts; what was found is only a late result behind it.
@@ -228,29 +243,21 @@ class Agent:
         return time.monotonic_ns() + waiting * self._typical_ns <= self._deadline_ns(part)
 
     def _deadline_ns(self, part: OpenTrigger) -> int:
-        limits = (self.station.trigger.deadline_ms, part.trigger.expires_ms)
-        return part.trigger.received_ns + min(limit for limit in limits if limit is not None) * 1_000_000
+        return deadline_ns(part.trigger, self.station.trigger)
 
     def _reason_to_refuse(self, part: OpenTrigger) -> str | None:
-        trigger, now_ns = part.trigger, time.monotonic_ns()
-        if trigger.recipe is not None and trigger.recipe != self._live.recipe.name:
+        if part.trigger.recipe is not None and part.trigger.recipe != self._live.recipe.name:
             return "wrong_recipe"
-        if trigger.expires_ms is not None and now_ns >= trigger.received_ns + trigger.expires_ms * 1_000_000:
-            return "expired"
-        if now_ns >= self._deadline_ns(part):
-            return "deadline"
-        if now_ns >= capture_until_ns(trigger, self.station.trigger.capture_within_ms):
-            return "late_frame"
+        if late := too_late(part.trigger, self.station.trigger, time.monotonic_ns()):
+            return late
         return None if self._state.name == "ready" else "not_ready"
 
     def _capture(self, part: OpenTrigger) -> FrameCaptured | BadFrame | None:
         """Return the first frame that is newer than the trigger, None if the camera has none in time."""
-        newer_than_ns, until_ns = part.trigger.received_ns, self._deadline_ns(part)
-        free = next((slot for slot in range(SLOTS) if slot not in self._busy_slots.values()), None)
-        if free is None:
+        until_ns = self._deadline_ns(part)
+        request = self._slots.request(newer_than_ns=part.trigger.received_ns)
+        if request is None:
             return None
-        request = self._camera.request(free, newer_than_ns)
-        self._busy_slots[request] = free
         while (left_ns := until_ns - time.monotonic_ns()) > 0:
             self._turns += 1
             event = self._camera.next_event(min(left_ns / 1e9, _WAIT_S))
@@ -265,15 +272,6 @@ class Agent:
                 case _:
                     pass
         return None
-
-    # --- free run -----------------------------------------------------------------------------------------------
-
-    def _request_ahead(self) -> None:
-        """Keep every free slot asked for, so that capture and inspection overlap."""
-        if not self._state.is_inspecting:
-            return
-        for slot in set(range(SLOTS)) - set(self._busy_slots.values()):
-            self._busy_slots[self._camera.request(slot)] = slot
 
     # --- camera, state and time ---------------------------------------------------------------------------------
 
@@ -292,6 +290,7 @@ class Agent:
                 return
 
     def _note(self, event: CameraEvent | None) -> None:
+        self._slots.note(event)
         match event:
             case CameraOpened():
                 self._state.clear_fault("camera_lost")
@@ -301,14 +300,9 @@ class Agent:
             case CameraLost():
                 if event.is_final:
                     raise event.error
-                for request in event.requests:
-                    self._busy_slots.pop(request, None)
                 self._state.set_fault("camera_lost", event.error)
             case FramesEnded():
-                self._busy_slots.pop(event.request, None)
                 self._state.waiting_for = "frames_ended"
-            case FrameCaptured() | BadFrame():
-                self._busy_slots.pop(event.request, None)
             case _:
                 pass
 
@@ -327,6 +321,7 @@ class Agent:
                 self._state.set_fault("test_piece", problem)
         self._state.set_weakness("frames_not_kept", present=self._keeper.error is not None)
         self._state.set_weakness("mqtt_refused", present=isinstance(self._link.error, BrokerRefusedError))
+        self._state.set_weakness("health_endpoint", present=self._health.is_refused)
         state = self._state.message()
         if state != self._said_state:
             self._said_state = state
@@ -344,10 +339,8 @@ class Agent:
 
     def _say_alive(self, life: int) -> None:
         """Publish the sign of life; without a connection nobody waits for it."""
-        facts = {"reasons_now": self._state.reasons(), "outbox_depth": self._outbox.depth()}
-        facts |= {**self._answers.tally.content(), "frames": self._keeper.content()}
-        with suppress(PublishError, OutboxError):
-            health = encode_health(life, self._writer.boot_id, self._state.name, **facts)
+        with suppress(PublishError):
+            health = encode_health(life, self._writer.boot_id, self._state.name, **self._health.facts())
             self._link.publish(self._writer.topics.health, health, qos=0)
 
     def _publish_reply(self, payload: bytes) -> None:
@@ -362,6 +355,7 @@ class Agent:
     def _shut_down(self, state: State, reasons: tuple[str, ...]) -> None:
         """Answer what still waits, send what can be sent within a second, and say how it ended."""
         self._heartbeat.stop()
+        self._health.stop()
         self._answers.timer.stop()
         self._answers.refuse_open_parts("not_ready")
         self._publisher.flush(_FLUSH_S)
@@ -370,7 +364,7 @@ class Agent:
         # What came in while the connection closed is answered at the next start.
         self._answers.refuse_open_parts("not_ready")
         self._keeper.stop()
-        log.info("%s unacknowledged=%d", state, self._outbox.depth())
+        log.info("ended state=%s unacknowledged=%d", state, self._outbox.depth())
 
 
 def _lock_state_dir(station: Station, resources: ExitStack) -> None:

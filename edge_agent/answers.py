@@ -9,6 +9,7 @@ from contextlib import suppress
 from edge_agent.camera.messages import BadFrame, FrameCaptured
 from edge_agent.deadline_timer import DeadlineTimer
 from edge_agent.inspection import Inspection
+from edge_agent.log_limit import ALWAYS
 from edge_agent.messages import encode_late
 from edge_agent.outbox import OpenTrigger, Outbox
 from edge_agent.pipeline import Judgement
@@ -72,10 +73,11 @@ class Answers:
         if part is not None:
             self.timer.forget(part)
         if not stored.is_late:
-            self.tally.add(stored.inspection)
             self._wake_publisher()
+            self.tally.add(stored.inspection)
         elif part is not None and judgement.decision is not None:
             self._tell_late(stored, part)
+        self.tally.add_stages(judgement.stage_ns)
         _log(stored.inspection, judgement, is_late=stored.is_late)
         return stored
 
@@ -93,13 +95,16 @@ class Answers:
         """Tell the PLC at once; once the outbox works again the same verdict is stored. For any thread."""
         self._state.set_fault("outbox", problem)
         self.timer.forget(part)
-        verdict = self._unstored.get(part.trigger_id) or self._writer.unstored("outbox", part)
+        verdict = self._unstored.get(part.trigger_id)
+        if verdict is None:
+            verdict = self._writer.unstored("outbox", part)
+            self.tally.add(verdict.inspection)
         if part.trigger_id:
             self._unstored[part.trigger_id] = verdict
         try:
             self._publish_unstored(verdict.payload)
         except PublishError:
-            log.warning("verdict=INVALID reasons=outbox meas_id=%s is sent later", part.trigger.meas_id)
+            log.warning("verdict=INVALID reasons=outbox meas_id=%s is sent later", part.trigger.meas_id, extra=ALWAYS)
 
     def refuse_open_parts(self, reason: str) -> None:
         """Give every part that still has no verdict this one."""
@@ -125,18 +130,23 @@ class Answers:
 
 
 def _log(inspection: Inspection, judgement: Judgement, *, is_late: bool) -> None:
-    score = "-" if inspection.score is None else f"{inspection.score:.3f}"
-    stages = "".join(f" {stage}_ms={duration_ns / 1e6:.3f}" for stage, duration_ns in judgement.stage_ns.items())
+    """Log a verdict; of parts that pass, many a second, not all are written."""
+    facts: dict[str, object] = {
+        "verdict": inspection.verdict,
+        "reasons": ",".join(inspection.reasons) or "-",
+        "seq": inspection.seq,
+        "meas_id": inspection.trigger.meas_id if inspection.trigger else "-",
+        "score": "-" if inspection.score is None else f"{inspection.score:.3f}",
+        "latency_ms": f"{inspection.latency_ms:.1f}",
+        **{f"{stage}_ms": f"{duration_ns / 1e6:.3f}" for stage, duration_ns in judgement.stage_ns.items()},
+    }
+    if judgement.message:
+        facts["problem"] = judgement.message
+    template = " ".join([*["late"] * is_late, *(f"{key}=%s" for key in facts)])
+    is_ordinary = inspection.verdict == "PASS" and not is_late
     log.log(
         logging.WARNING if inspection.verdict == "INVALID" or is_late else logging.INFO,
-        "%sverdict=%s reasons=%s seq=%d meas_id=%s score=%s latency_ms=%.1f%s %s",
-        "late " if is_late else "",
-        inspection.verdict,
-        ",".join(inspection.reasons) or "-",
-        inspection.seq,
-        inspection.trigger.meas_id if inspection.trigger else "-",
-        score,
-        inspection.latency_ms,
-        stages,
-        judgement.message,
+        template,
+        *facts.values(),
+        extra=None if is_ordinary else ALWAYS,
     )

@@ -84,7 +84,7 @@ class CommandHandler:
         try:
             self._publish_reply(encode_reply(command, problem=answer.problem, threshold_rev=answer.threshold_rev))
         except PublishError as lost:
-            log.warning("the reply to %s is lost: %s", command.name, lost)
+            log.warning("reply lost command=%s problem=%s", command.name, lost)
 
     def _resume(self) -> str | None:
         """Inspect again after a person has looked, or return why that cannot be."""
@@ -111,7 +111,7 @@ class CommandHandler:
             self._live.reload_thresholds()
         except (ThresholdsError, EngineError, OSError) as problem:
             self._state.set_weakness("reload_refused", present=True)
-            log.warning("reload refused: %s", problem)
+            log.warning("reload refused problem=%s", problem)
             return str(problem)
         finally:
             tell_service_manager("READY=1")
@@ -119,5 +119,5 @@ class CommandHandler:
         self._state.clear_fault("test_piece")
         self._keeper.end_collection("reload")
         self._watch.begin_anew()
-        log.info("threshold_rev=%s instead of %s", self._live.thresholds.name, before)
+        log.info("threshold_rev=%s before=%s", self._live.thresholds.name, before)
         return None

@@ -92,6 +92,10 @@ class DriftWatch:
             elif max(sums) == 0.0:
                 self._drifting.discard(name)
 
+    def nearness(self) -> dict[Figure, float]:
+        """Return how near each figure is to being called drifting: 0 is as usual, above 1 it is. For any thread."""
+        return {name: max(sums) / LIMIT for name, sums in self._sums.items()}
+
     def drifting(self) -> Iterator[Figure]:
         """Yield the figures that have left what is usual and have not come back."""
         yield from (name for name in FIGURES if name in self._drifting)

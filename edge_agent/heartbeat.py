@@ -40,6 +40,7 @@ class Heartbeat:
         self._turns, self._beat, self._clock = turns, beat, clock
         self._last: dict[str, tuple[int, float]] = {}
         self._standing: list[str] = []
+        self._looked_at = clock()
         self._looks = self._life = 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -56,9 +57,20 @@ class Heartbeat:
         if self._thread.is_alive():
             self._thread.join(timeout_s)
 
+    @property
+    def life(self) -> int:
+        """The life counter; for any thread."""
+        return self._life
+
+    def standing(self) -> list[str]:
+        """Return the loops that stand still, this one included; for any thread."""
+        if self._clock() - self._looked_at > LONGEST_STANDSTILL_S:
+            return ["heartbeat"]
+        return self._standing
+
     def look(self) -> bool:
         """Look at every loop once; feed the watchdog and beat if all of them turn, and return whether they do."""
-        now = self._clock()
+        now = self._looked_at = self._clock()
         for name, turns_of in self._turns.items():
             turns = turns_of()
             if name not in self._last or self._last[name][0] != turns:

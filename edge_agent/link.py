@@ -84,6 +84,11 @@ class MqttLink:
         return self.client.generation
 
     @property
+    def reconnects(self) -> int:
+        """How often a connection was made anew."""
+        return max(0, self.generation - 1)
+
+    @property
     def error(self) -> PublishError | None:
         """Why there is no connection; None while there is one."""
         return self.client.error

@@ -31,7 +31,10 @@ class TestPiece:
 
 
 class LiveRecipe:
-    """A loaded recipe: engine, thresholds, and a private slot behind the ring's for the test piece."""
+    """A loaded recipe: engine, thresholds, and a private slot behind the ring's for the test piece.
+
+    `tested` counts test pieces since the start: passed are those that were rejected, as they must be.
+    """
 
     def __init__(
         self, folder: Path, recipe: Recipe, runtime: Runtime, thresholds: ThresholdRevision, pieces: list[TestPiece]
@@ -39,6 +42,7 @@ class LiveRecipe:
         self.recipe = recipe
         self.runtime = runtime
         self.thresholds = thresholds
+        self.tested = {"passed": 0, "failed": 0}
         self._folder = folder
         self._pieces = pieces
         self._turns = cycle(pieces)
@@ -60,7 +64,7 @@ class LiveRecipe:
         Raises:
             EngineError: It was not rejected, or the engine failed.
         """
-        self._must_reject(next(self._turns), self.thresholds)
+        self._test(next(self._turns))
 
     def check_test_pieces(self) -> None:
         """Send every test piece through engine and thresholds.
@@ -69,7 +73,7 @@ class LiveRecipe:
             EngineError: One was not rejected, or the engine failed.
         """
         for piece in self._pieces:
-            self._must_reject(piece, self.thresholds)
+            self._test(piece)
 
     def reload_thresholds(self) -> None:
         """Take the revision that is in force now, if it is whole, belongs to the engine, and rejects every test piece.
@@ -83,6 +87,15 @@ class LiveRecipe:
         for piece in self._pieces:
             self._must_reject(piece, thresholds)
         self.thresholds = thresholds
+
+    def _test(self, piece: TestPiece) -> None:
+        """Count, too, what became of a test piece of the engine and the thresholds in force."""
+        try:
+            self._must_reject(piece, self.thresholds)
+        except EngineError:
+            self.tested["failed"] += 1
+            raise
+        self.tested["passed"] += 1
 
     def _must_reject(self, piece: TestPiece, thresholds: ThresholdRevision) -> None:
         self._private[...] = piece.frame
@@ -138,7 +151,7 @@ def _verified_runtime(folder: Path, engine: EnginePart) -> Runtime:
         except EngineError as problem:
             if not runtime.discard():
                 raise
-            log.warning("the engine is compiled anew: %s", problem)
+            log.warning("the engine is compiled anew problem=%s", problem)
             runtime.close()
             runtime = opened()
             verify_engine(runtime, folder)

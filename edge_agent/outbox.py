@@ -23,6 +23,7 @@ from typing import Any
 
 from edge_agent.ids import kernel_boot_id
 from edge_agent.inspection import Trigger
+from edge_agent.outbox_age import AGE, oldest_age_s
 from edge_agent.outbox_file import SCHEMA_VERSION, open_again, open_database, translate_errors
 
 LONGEST_RESEND_S = 60.0
@@ -141,7 +142,7 @@ class Outbox:
         with self._transaction(durable=True) as database:
             rows = database.execute(
                 f"SELECT trigger_id, part_id, job_id, result_id FROM triggers "  # noqa: S608, a constant
-                f"WHERE meas_id = :meas_id AND {_AGE} < :window ORDER BY trigger_id DESC",
+                f"WHERE meas_id = :meas_id AND {AGE} < :window ORDER BY trigger_id DESC",
                 {"meas_id": _id_as_text(trigger.meas_id), "window": self._window_ns, **self._now()},
             ).fetchall()
             for trigger_id, part_id, job_id, result_id in rows:
@@ -263,6 +264,14 @@ class Outbox:
         """Return how many verdicts are not acknowledged."""
         return self._depth
 
+    def oldest_age_s(self) -> float:
+        """Return how long the oldest verdict waits to be acknowledged, 0 if none does; waits for no other thread.
+
+        Raises:
+            OutboxError: The file cannot be read.
+        """
+        return oldest_age_s(self._path, self._now())
+
     def probe(self) -> None:
         """Write something that changes nothing, to the disk.
 
@@ -333,7 +342,7 @@ class Outbox:
         ):
             database.execute(
                 f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {done} "  # noqa: S608, constants
-                f"ORDER BY {key} LIMIT :rows) AND {key} < (SELECT max({key}) FROM {table}) AND {_AGE} >= :window",
+                f"ORDER BY {key} LIMIT :rows) AND {key} < (SELECT max({key}) FROM {table}) AND {AGE} >= :window",
                 values,
             )
 
@@ -384,6 +393,3 @@ def _id_from_text(text: str | None) -> Any:
         return text
     # Before ids kept their type they were journalled as they are: such a row must not stop a start.
     return value if type(value) in (str, int) else text
-
-
-_AGE = "CASE clock_boot WHEN :boot THEN :monotonic - monotonic_ns ELSE max(0, :wall - wall_ns) END"

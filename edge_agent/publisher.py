@@ -146,7 +146,10 @@ class OutboxPublisher:
         ack = parse_ack(payload)
         if self._ack != "consumer" or ack.consumer != self._consumer:
             log.warning(
-                "ack ignored consumer=%s expected=%s, set mqtt.consumer or the PLC's name", ack.consumer, self._consumer
+                "ack ignored consumer=%s expected=%s fix=%s",
+                ack.consumer,
+                self._consumer,
+                "Set mqtt.consumer, or the PLC's name.",
             )
             return
         self._acknowledged.extend(ack.result_ids)

@@ -159,6 +159,12 @@ class ArchivePart(StrictModel):
     pass_every: Annotated[int, Field(ge=1)] | None = None
 
 
+class HealthPart(StrictModel):
+    """Where programs of this machine ask how the station is: 127.0.0.1, no other address; without a port nowhere."""
+
+    port: Annotated[int, Field(ge=1024, le=65_535)] | None = None
+
+
 class Station(StrictModel):
     """The content of a station file."""
 
@@ -172,6 +178,7 @@ class Station(StrictModel):
     trigger: TriggerPart
     alarms: AlarmsPart = AlarmsPart()
     archive: ArchivePart | None = None
+    health: HealthPart = HealthPart()
     mqtt: MqttPart
 
 

@@ -56,7 +56,7 @@ class StationState:
     def set_fault(self, reason: str, problem: AgentError) -> None:
         """Remember a fault until it is cleared; it is logged when it is new."""
         if self._faults.get(reason) != str(problem):
-            log.error("fault=%s %s", reason, problem)
+            log.error("fault=%s problem=%s", reason, problem)
         self._faults[reason] = str(problem)
 
     def clear_fault(self, reason: str) -> None:

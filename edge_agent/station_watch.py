@@ -11,6 +11,7 @@ from edge_agent.live_recipe import LiveRecipe
 from edge_agent.reject_watch import RejectWatch
 from edge_agent.station import AlarmsPart
 from edge_agent.station_state import StationState
+from edge_agent.thresholds import Figure
 from engines.images import Frame
 
 log = logging.getLogger(__name__)
@@ -36,12 +37,16 @@ class StationWatch:
         self._state.set_weakness("reject_rate", present=self._rejects.rejects_too_many)
         if self._state.halted is None and (reason := self._rejects.reason_to_halt):
             self._state.halted = reason
-            log.error("halted=%s until a person sends `resume` or `reload`", reason)
+            log.error("halted=%s fix=%s", reason, "When a person has looked: send `resume` or `reload`.")
+
+    def drift(self) -> dict[Figure, float]:
+        """Return how near each figure is to being called drifting, 1 the limit. For any thread."""
+        return self._drift.nearness()
 
     def resume(self) -> None:
         """Inspect again after a person has looked."""
         if self._state.halted:
-            log.info("resumed after %s", self._state.halted)
+            log.info("resumed after=%s", self._state.halted)
         self._state.halted = None
         self._rejects.reset()
 

@@ -37,8 +37,7 @@ class Stored:
 class UnstoredVerdict:
     """A verdict that was sent while the outbox could not be written."""
 
-    seq: int
-    result_id: str
+    inspection: Inspection
     payload: bytes
     trigger_id: int
 
@@ -88,7 +87,7 @@ class VerdictWriter:
         """Make an INVALID verdict for a part that the outbox cannot take now; for any thread."""
         inspection = self._inspection(Judgement(reason=reason), None, part, time.monotonic_ns())
         payload = encode_verdict(inspection, None, self.topics).payload
-        return UnstoredVerdict(inspection.seq, inspection.result_id, payload, part.trigger_id)
+        return UnstoredVerdict(inspection, payload, part.trigger_id)
 
     def store_later(self, verdict: UnstoredVerdict) -> None:
         """Store a verdict that was sent without having been stored, under the id that the PLC knows.
@@ -97,8 +96,8 @@ class VerdictWriter:
             OutboxError: Nothing was stored.
         """
         self._outbox.store(
-            seq=verdict.seq,
-            result_id=verdict.result_id,
+            seq=verdict.inspection.seq,
+            result_id=verdict.inspection.result_id,
             boot_id=self.boot_id,
             payload=verdict.payload,
             trigger_id=verdict.trigger_id,

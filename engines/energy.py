@@ -4,9 +4,7 @@ RAPL (Intel and AMD processors) counts microjoules and starts again at 0 after `
 within a quarter of an hour. Parts of a package (cores, memory controller) are listed beside it in the same folder, and
 `psys` contains the packages: only packages are added. Since Linux 5.10 only root may read (CVE-2020-8694).
 
-INA3221 (Jetson) gives voltage and current of up to three rails at the moment of reading, no energy. A rail for the
-whole module exists on some boards (`VDD_IN` on Orin Nano and NX); on others (AGX) the rails are added, except those
-that another one feeds.
+A Jetson has no such counter: the power of its rails (`engines/power_rails.py`) is sampled.
 """
 
 from __future__ import annotations
@@ -20,16 +18,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-SYSFS = Path("/sys")
+from engines.power_rails import PowerRail, power_rails
+from engines.sysfs import SYSFS, read_number, read_text
+
 JOULES_PER_WH = 3600
 
 _PACKAGE_FOLDER = re.compile(r"intel-rapl:\d+")
-_MICRO, _MILLI = 1e-6, 1e-3
+_MICRO = 1e-6
 _COUNTER_PERIOD_S, _POWER_PERIOD_S = 10.0, 0.1
-_WHOLE_MODULE = ("VDD_IN", "5V_IN", "POM_5V_IN")
-# VIN_SYS_5V0 feeds it on AGX Orin (Jetson Linux Developer Guide, "Power Monitor").
-_FED_BY_ANOTHER = ("VDDQ_VDD2_1V8AO",)
-_NOT_CONNECTED = "NC"
 
 
 @dataclass(frozen=True)
@@ -135,7 +131,7 @@ class _Rapl:
 
     def __init__(self, packages: list[Path]) -> None:
         self._packages = packages
-        self._ranges_uj = [int((package / "max_energy_range_uj").read_text()) for package in packages]
+        self._ranges_uj = [read_number(package / "max_energy_range_uj") for package in packages]
         self._last_uj: list[int] | None = None
         self.joules: float | None = 0.0
         self.note = (
@@ -144,7 +140,7 @@ class _Rapl:
         )
 
     def sample(self, now_s: float) -> None:  # noqa: ARG002 - a counter needs no clock
-        now_uj = [int((package / "energy_uj").read_text()) for package in self._packages]
+        now_uj = [read_number(package / "energy_uj") for package in self._packages]
         if self._last_uj is not None:
             used = zip(now_uj, self._last_uj, self._ranges_uj, strict=True)
             # The counter runs from 0 to its range and starts again.
@@ -153,22 +149,12 @@ class _Rapl:
         self._last_uj = now_uj
 
 
-@dataclass(frozen=True)
-class _Rail:
-    label: str
-    voltage: Path
-    current: Path
-
-    def watts(self) -> float:
-        return int(self.voltage.read_text()) * _MILLI * int(self.current.read_text()) * _MILLI
-
-
 class _PowerRails:
     """Power of a Jetson's rails, integrated by trapezoids."""
 
     period_s = _POWER_PERIOD_S
 
-    def __init__(self, rails: list[_Rail]) -> None:
+    def __init__(self, rails: list[PowerRail]) -> None:
         self._rails = rails
         self._last: tuple[float, float] | None = None
         self.joules: float | None = 0.0
@@ -185,11 +171,11 @@ class _PowerRails:
 
 def _find_sensor(sysfs: Path) -> _Sensor:
     try:
-        if rails := _jetson_rails(sysfs):
+        if rails := power_rails(sysfs):
             return _PowerRails(rails)
         if packages := _rapl_packages(sysfs):
             for package in packages:
-                (package / "energy_uj").read_text()
+                read_text(package / "energy_uj")
             return _Rapl(packages)
     except PermissionError as problem:
         pattern = sysfs / "class/powercap/intel-rapl:*/energy_uj"
@@ -207,21 +193,7 @@ def _find_sensor(sysfs: Path) -> _Sensor:
 def _rapl_packages(sysfs: Path) -> list[Path]:
     folders = sorted((sysfs / "class/powercap").glob("intel-rapl:*"))
     packages = [folder for folder in folders if _PACKAGE_FOLDER.fullmatch(folder.name)]
-    return [folder for folder in packages if (folder / "name").read_text().strip().startswith("package")]
-
-
-def _jetson_rails(sysfs: Path) -> list[_Rail]:
-    rails = []
-    for folder in sorted((sysfs / "class/hwmon").glob("hwmon*")):
-        name = folder / "name"
-        if not name.is_file() or name.read_text().strip() != "ina3221":
-            continue
-        for channel in (1, 2, 3):
-            label, current = folder / f"in{channel}_label", folder / f"curr{channel}_input"
-            if label.is_file() and current.is_file() and label.read_text().strip() != _NOT_CONNECTED:
-                rails.append(_Rail(label.read_text().strip(), folder / f"in{channel}_input", current))
-    whole = [rail for rail in rails if rail.label in _WHOLE_MODULE]
-    return whole[:1] or [rail for rail in rails if rail.label not in _FED_BY_ANOTHER]
+    return [folder for folder in packages if read_text(folder / "name").startswith("package")]
 
 
 def _count(number: int, what: str) -> str:

@@ -76,13 +76,19 @@ class CameraProcess:
         self._pending: OrderedDict[int, int] = OrderedDict()
         self._requests = self._consumed = self._frames = self._losses = 0
         self._is_open = self._was_open = False
+        self._openings = 0
         self._deadline_ns: int | None = None
         self._last_error: AgentError = CameraError(f"Camera {describe_uri(uri)} is not started.", fix="Start it first.")
 
     @property
     def is_open(self) -> bool:
-        """Whether the camera delivers, as far as the events taken so far tell."""
+        """Whether the camera delivers, as far as the events taken so far tell; for any thread."""
         return self._is_open
+
+    @property
+    def reconnects(self) -> int:
+        """How often it was opened again after it was lost; for any thread."""
+        return max(0, self._openings - 1)
 
     @property
     def pid(self) -> int | None:
@@ -190,6 +196,7 @@ class CameraProcess:
         match message:
             case CameraOpened():
                 self._is_open = self._was_open = True
+                self._openings += 1
                 self._deadline_ns = None
                 self._expect_answer()
                 self._events.append(message)

@@ -117,6 +117,7 @@ def test_what_cannot_be_stored_is_invalid_at_once_and_stored_later_under_the_sam
     assert stand.state.name == "error"
     assert {(v["verdict"], *v["reasons"]) for v in stand.published} <= {("INVALID", "outbox")}
     assert len({v["result_id"] for v in stand.published}) == (1 if is_connected else 0)
+    assert stand.answers.tally.reasons()["outbox"] == 1, "one part is counted once, however often it is answered"
     assert not stand.answers.outbox_works_again()
 
     stand.outbox.is_full = False
@@ -127,6 +128,16 @@ def test_what_cannot_be_stored_is_invalid_at_once_and_stored_later_under_the_sam
     assert stand.outbox.open_triggers() == []
     again = stand.outbox.accept(Trigger("1", None, None, None, None, time.monotonic_ns()))
     assert again == Repeat(part.trigger_id, stored["result_id"])
+
+
+def test_a_result_that_comes_too_late_is_no_verdict_but_its_stages_count(stand):
+    part = stand.accept()
+    stand.answers.finish(refused("deadline"), None, part)
+    stand.answers.finish(Judgement(reason="no_frame", stage_ns={"infer": 3_000_000_000}), None, part)
+    assert stand.answers.tally.verdicts() == {"PASS": 0, "FAIL": 0, "INVALID": 1}
+    (stages,) = stand.answers.tally.stages_s.collect()
+    took_s = {s.labels["stage"]: s.value for s in stages.samples if s.name.endswith("_sum")}
+    assert took_s["infer"] == pytest.approx(3.0)
 
 
 def test_open_parts_are_refused_with_the_reason(stand):

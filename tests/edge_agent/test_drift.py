@@ -33,6 +33,18 @@ def test_a_shift_by_two_and_a_half_deviations_is_seen_within_fifty_parts(figure,
         assert [*watch.drifting()] == [figure]
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_nearness_says_how_far_a_figure_is_from_being_called_drifting(sign):
+    watch = DriftWatch(USUAL)
+    assert watch.nearness() == dict.fromkeys(FIGURES, 0.0)
+    # Each part adds 2.5 deviations less the allowance of 1; the limit is 25.
+    for number in range(1, 17):
+        assert feed(watch, [{"brightness": 10.0 + sign * 5}]) is None
+        assert watch.nearness() == {**dict.fromkeys(FIGURES, 0.0), "brightness": pytest.approx(number * 1.5 / 25)}
+    assert feed(watch, [{"brightness": 10.0 + sign * 5}]) == 1
+    assert watch.nearness()["brightness"] > 1
+
+
 def test_what_is_usual_is_no_drift():
     random = np.random.default_rng(0)
     values = random.normal(10, 2, (100_000, len(FIGURES)))

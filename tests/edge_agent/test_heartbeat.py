@@ -65,6 +65,26 @@ def test_one_loop_that_stands_still_ends_watchdog_and_life(manager, standing):
     assert notes(manager, 0.1) == ["WATCHDOG=1"]
 
 
+def test_who_stands_still_is_named_the_heartbeat_itself_included():
+    clock = Clock()
+    turns = {"inspection": 0, "publisher": 0}
+    heart = Heartbeat({name: lambda n=name: turns[n] for name in turns}, lambda _: None, clock=clock)
+    assert heart.standing() == []
+    for _ in range(8):
+        clock.now += 0.5
+        turns["publisher"] += 1
+        heart.look()
+    assert heart.standing() == ["inspection"]
+    turns["inspection"] += 1
+    heart.look()
+    assert heart.standing() == []
+    assert heart.life == 4
+    clock.now += LONGEST_STANDSTILL_S
+    assert heart.standing() == []
+    clock.now += 0.1
+    assert heart.standing() == ["heartbeat"]
+
+
 def test_without_a_service_manager_it_still_counts(monkeypatch):
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     lives, turns = [], iter(range(100))
