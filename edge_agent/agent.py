@@ -34,6 +34,7 @@ from edge_agent.outbox import OpenTrigger, Outbox
 from edge_agent.part_intake import PartIntake
 from edge_agent.pipeline import Judgement, Pipeline
 from edge_agent.publisher import OutboxPublisher
+from edge_agent.recipe_switch import RecipeSwitch, recipe_folder
 from edge_agent.ring import FrameRing
 from edge_agent.slots import Slots
 from edge_agent.station import Station, resolve_references
@@ -71,7 +72,7 @@ class Agent:
         _lock_state_dir(station, resources)
         self._outbox = Outbox(station.state_dir / "outbox.db", dedupe_window_s=station.trigger.dedupe_window_s)
         resources.callback(self._outbox.close)
-        self._live = open_live_recipe(station.recipe, station.engine)
+        self._live = open_live_recipe(recipe_folder(station), station.engine)
         resources.callback(self._live.close)
         self._ring = FrameRing.create(self._live.recipe.frame_shape, SLOTS)
         resources.callback(self._ring.close)
@@ -106,7 +107,10 @@ class Agent:
         self._watch = StationWatch(self._state, self._live, station.alarms)
         self._keeper = FrameKeeper(station, self._live)
         audit = AuditLog(station.state_dir)
-        self._handler = CommandHandler(self._live, self._state, self._watch, self._keeper, audit, self._publish_reply)
+        switch = RecipeSwitch(station, self._live, self._wake)
+        self._handler = CommandHandler(
+            self._live, self._state, self._watch, self._keeper, switch, audit, self._publish_reply
+        )
         self._turns = 0
         self._typical_ns = 0.0
         self._heartbeat = Heartbeat(
@@ -157,6 +161,7 @@ class Agent:
                 self._take_camera_events()
                 if not self._intake.has_parts:
                     self._handler.obey(self._commands.next_commands())
+                    self._handler.end_selection()
                 self._keep_ready()
                 if self.station.camera.mode == "free_run" and self._state.is_inspecting:
                     self._slots.request_all()

@@ -1,4 +1,4 @@
-"""What the agent does when it is told to: reload, resume, recalibrate. Used by the inspection thread, between two parts."""
+"""What the agent does when it is told to. Used by the inspection thread, between two parts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from edge_agent.audit_log import Answer, AuditLog, Outcome
-from edge_agent.command_intake import RECALIBRATE, RELOAD, RESUME
+from edge_agent.command_intake import PAUSE, RECALIBRATE, RELOAD, RESUME, SELECT_RECIPE
 from edge_agent.frame_keeper import FrameKeeper
 from edge_agent.live_recipe import LiveRecipe
 from edge_agent.messages import Command, encode_reply
+from edge_agent.recipe_switch import Prepared, RecipeSwitch
 from edge_agent.station_state import StationState
 from edge_agent.station_watch import StationWatch
 from engines.errors import EngineError, PublishError, StorageError, ThresholdsError
@@ -27,6 +28,7 @@ class CommandHandler:
         state: Told of what failed.
         watch: Begins anew with new thresholds.
         keeper: Collects frames for new thresholds.
+        switch: Prepares other recipes.
         audit: Gets a line for each command, and knows what was answered before.
         publish_reply: Publishes a payload on the reply topic; raises PublishError.
     """
@@ -37,21 +39,25 @@ class CommandHandler:
         state: StationState,
         watch: StationWatch,
         keeper: FrameKeeper,
+        switch: RecipeSwitch,
         audit: AuditLog,
         publish_reply: Callable[[bytes], object],
     ) -> None:
         self._live, self._state, self._watch, self._keeper = live, state, watch, keeper
+        self._switch, self._selecting = switch, Command(SELECT_RECIPE, None)
         self._audit, self._publish_reply = audit, publish_reply
         self._known: dict[str, Callable[[Command], str | None]] = {
             RELOAD: lambda _: self._reload(),
             RESUME: lambda _: self._resume(),
+            PAUSE: lambda _: self._pause(),
             RECALIBRATE: self._recalibrate,
+            SELECT_RECIPE: self._refuse_selection,
         }
 
     def obey(self, commands: Sequence[Command]) -> None:
         """Obey commands of one name, and reply to each; one that was answered before only gets its answer again."""
         new = [command for command in commands if not self._answer_again(command)]
-        if not new:
+        if not new or (new[0].name == SELECT_RECIPE and self._select(new[0])):
             return
         do = self._known.get(new[0].name)
         known = ", ".join(map(repr, self._known))
@@ -59,6 +65,14 @@ class CommandHandler:
         for command in new:
             self._reply(command, "failed" if problem else "done", self._answer(problem))
         self._state.set_weakness("audit_log", present=self._audit.error is not None)
+
+    def end_selection(self) -> None:
+        """Switch to a recipe that has been prepared, between two parts, and reply."""
+        prepared = self._switch.take()
+        if prepared is None:
+            return
+        problem = prepared.problem or self._take_over(prepared)
+        self._reply(self._selecting, "failed" if problem else "done", self._answer(problem))
 
     def refuse(self, command: Command) -> None:
         """Answer a command for which there is no room. For any thread."""
@@ -95,6 +109,42 @@ class CommandHandler:
             return str(problem)
         self._state.clear_fault("test_piece")
         self._watch.resume()
+        return None
+
+    def _pause(self) -> str | None:
+        """Inspect nothing until `resume`."""
+        self._state.halted = "paused"
+        return None
+
+    def _select(self, command: Command) -> bool:
+        """Begin to prepare another recipe; False if the command must be answered at once."""
+        if command.recipe is None or self._switch.is_busy:
+            return False
+        self._selecting = command
+        self._switch.prepare(command.recipe)
+        return True
+
+    def _refuse_selection(self, command: Command) -> str:
+        if command.recipe is None:
+            return "'select_recipe' needs to know which. Send \"recipe\"."
+        return f"recipe {self._selecting.recipe} is being prepared. Wait for its reply, then send this again."
+
+    def _take_over(self, prepared: Prepared) -> str | None:
+        live = prepared.live
+        if live is None:
+            return "there is no recipe"
+        before = self._live.recipe.name
+        try:
+            with self._switch.remembering(prepared.name):
+                self._live.become(live)
+        except (EngineError, OSError) as problem:
+            live.close()
+            log.warning("recipe=%s refused: %s", prepared.name, problem)
+            return str(problem)
+        self._state.clear_fault("test_piece")
+        self._keeper.end_collection("select_recipe")
+        self._watch.begin_anew()
+        log.info("recipe=%s instead of %s", self._live.recipe.name, before)
         return None
 
     def _recalibrate(self, command: Command) -> str | None:

@@ -10,7 +10,8 @@ from edge_agent.messages import Command, parse_command
 
 log = logging.getLogger(__name__)
 
-RELOAD, RESUME, RECALIBRATE = "reload", "resume", "recalibrate"
+RELOAD, RESUME, PAUSE = "reload", "resume", "pause"
+RECALIBRATE, SELECT_RECIPE = "recalibrate", "select_recipe"
 # Nobody sends so many; more would only be a mistake that repeats itself.
 MOST_WAITING = 16
 

@@ -48,6 +48,7 @@ class LiveRecipe:
         self._turns = cycle(pieces)
         self._private: Frame = np.zeros(recipe.frame_shape, np.uint8)
         self._private_slot = 0
+        self._ring: FrameRing | None = None
 
     def bind(self, ring: FrameRing) -> None:
         """Let the engine read the ring's slots in place, once.
@@ -57,6 +58,41 @@ class LiveRecipe:
         """
         self.runtime.bind([*(ring.slot(i) for i in range(len(ring))), self._private])
         self._private_slot = len(ring)
+        self._ring = ring
+
+    def try_alone(self) -> None:
+        """Send every test piece through engine and thresholds, without a ring.
+
+        Raises:
+            EngineError: One was not rejected, or the engine failed.
+        """
+        self.runtime.bind([self._private])
+        self._private_slot = 0
+        self.check_test_pieces()
+
+    def become(self, other: LiveRecipe) -> None:
+        """Take another recipe's place at the ring, between two parts; `other` must not be used any more.
+
+        Raises:
+            EngineError: It cannot; this one goes on, and `other` is closed.
+        """
+        ring = self._ring
+        if ring is None:
+            raise EngineError("no ring is bound.", fix="Report this with the log.")
+        try:
+            # Memory can be registered with CUDA once only.
+            self.runtime.bind([self._private])
+            other.bind(ring)
+            other.check_test_pieces()
+        except EngineError:
+            other.close()
+            self.bind(ring)
+            raise
+        before = self.runtime
+        self.recipe, self.runtime, self.thresholds = other.recipe, other.runtime, other.thresholds
+        self._folder, self._pieces, self._turns = other._folder, other._pieces, other._turns
+        self._private, self._private_slot = other._private, other._private_slot
+        before.close()
 
     def run_test_piece(self) -> None:
         """Send the next test piece through engine and thresholds.

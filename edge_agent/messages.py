@@ -46,11 +46,12 @@ class Ack:
 
 @dataclass(frozen=True)
 class Command:
-    """A request to the agent; `correlation_id` rides back in the reply, `frames` belongs to `recalibrate`."""
+    """A request to the agent; `correlation_id` rides back in the reply, `frames` belongs to `recalibrate`, `recipe` to `select_recipe`."""
 
     name: str
     correlation_id: str | int | None
     frames: int | None = None
+    recipe: str | None = None
 
 
 class BadTriggerError(MessageError):
@@ -197,17 +198,18 @@ def parse_ack(payload: bytes) -> Ack:
     return Ack(consumer, tuple(result_ids))
 
 
-def encode_command(name: str, correlation_id: str | int | None = None, *, frames: int | None = None) -> bytes:
-    """Encode a request to the agent."""
-    content = {"command": name, "correlation_id": correlation_id}
-    return encode_json(content if frames is None else {**content, "frames": frames})
+def encode_command(name: str, correlation_id: str | int | None = None, **more: str | int | None) -> bytes:
+    """Encode a request to the agent; `more` is `frames` or `recipe`, left out where it is None."""
+    more = {key: value for key, value in more.items() if value is not None}
+    return encode_json({"command": name, "correlation_id": correlation_id, **more})
 
 
 def parse_command(payload: bytes) -> Command:
     """Read a request to the agent.
 
     Raises:
-        MessageError: It is too large, no JSON object, or has no readable `command`, `correlation_id` or `frames`.
+        MessageError: It is too large, no JSON object, or has no readable `command`, `correlation_id`, `frames` or
+            `recipe`.
     """
     content = parse_object(payload, "command")
     name = _text(content, "command", "command")
@@ -218,7 +220,8 @@ def parse_command(payload: bytes) -> Command:
         raise MessageError(
             f"command has frames {_shown(frames)}.", fix=f"Send a whole number from 1 to {MAX_FRAMES}, or leave it out."
         )
-    return Command(name, _identifier(content, "correlation_id", "command"), frames)
+    recipe = _text(content, "recipe", "command")
+    return Command(name, _identifier(content, "correlation_id", "command"), frames, recipe)
 
 
 def encode_reply(command: Command, *, problem: str | None = None, **facts: Any) -> bytes:

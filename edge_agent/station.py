@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from engines.errors import StationFileError
 from engines.yaml_file import StrictModel, load_yaml
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _BROKER = re.compile(r"^(?P<kind>mqtts?|embedded)://(?P<host>[^:/]+|\[[0-9a-fA-F:]+\])(:(?P<port>\d{1,5}))?$")
 _CREDENTIAL = re.compile(r"\$\{cred:([A-Za-z0-9_.-]+)\}")
 _REFERENCE = re.compile(r"\$\{(env|cred):([A-Za-z0-9_.-]+)\}")
@@ -22,7 +22,7 @@ _PASSWORD = re.compile(r"://[^/\s@]*:[^/\s]+@")
 _LOOPBACK = ("127.0.0.1", "[::1]", "localhost")
 _PORTS = range(1, 65_536)
 
-Name = Annotated[str, Field(pattern=_NAME)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 

@@ -23,12 +23,6 @@ class StationState:
         self._boot_id = boot_id
         self._inspecting: State = "ready" if station.camera.mode == "triggered" else "executing"
         self._weaknesses = ["ack_broker"] if station.mqtt.ack == "broker" else []
-        self._facts = {
-            "version": __version__,
-            "recipe": live.recipe.name,
-            "recipe_revision": live.recipe.revision,
-            "model_sha256": live.runtime.model_sha256[:12],
-        }
         self._live = live
         self._faults: dict[str, str] = {}
         self.halted: str | None = None
@@ -82,11 +76,15 @@ class StationState:
         if shown != self._logged:
             self._logged = shown
             log.info(shown)
+        live = self._live
         return encode_state(
             self.name,
             self._boot_id,
             degraded=bool(self._weaknesses),
             reasons=reasons,
-            threshold_rev=self._live.thresholds.name,
-            **self._facts,
+            version=__version__,
+            recipe=live.recipe.name,
+            recipe_revision=live.recipe.revision,
+            model_sha256=live.runtime.model_sha256[:12],
+            threshold_rev=live.thresholds.name,
         )
