@@ -7,7 +7,6 @@ Whatever is uncertain on this way ends as INVALID; nothing on it ends as PASS bu
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import select
@@ -30,18 +29,20 @@ from edge_agent.link import MqttLink
 from edge_agent.live_recipe import open_live_recipe
 from edge_agent.messages import State, encode_health, encode_state
 from edge_agent.metrics import Vitals
-from edge_agent.outbox import OpenTrigger, Outbox
+from edge_agent.outbox import Outbox
+from edge_agent.outbox_records import OpenTrigger
 from edge_agent.part_intake import PartIntake
 from edge_agent.pipeline import Judgement, Pipeline
 from edge_agent.publisher import OutboxPublisher
 from edge_agent.recipe_switch import RecipeSwitch, recipe_folder
 from edge_agent.ring import FrameRing
 from edge_agent.slots import Slots
+from edge_agent.state_dir import lock_state_dir
 from edge_agent.station import Station, resolve_references
 from edge_agent.station_state import StationState
 from edge_agent.station_watch import StationWatch
 from edge_agent.verdict_writer import VerdictWriter
-from engines.errors import BrokerRefusedError, ConfigError, EngineError, PublishError
+from engines.errors import BrokerRefusedError, EngineError, PublishError, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +70,10 @@ class Agent:
             DeviceError: The engine cannot be loaded, or the outbox cannot be opened.
         """
         self.station = station
-        _lock_state_dir(station, resources)
+        lock_state_dir(station.state_dir, resources)
         self._outbox = Outbox(station.state_dir / "outbox.db", dedupe_window_s=station.trigger.dedupe_window_s)
         resources.callback(self._outbox.close)
+        self._audit = AuditLog(station.state_dir)
         self._live = open_live_recipe(recipe_folder(station), station.engine)
         resources.callback(self._live.close)
         self._ring = FrameRing.create(self._live.recipe.frame_shape, SLOTS)
@@ -106,10 +108,9 @@ class Agent:
 
         self._watch = StationWatch(self._state, self._live, station.alarms)
         self._keeper = FrameKeeper(station, self._live)
-        audit = AuditLog(station.state_dir)
         switch = RecipeSwitch(station, self._live, self._wake)
         self._handler = CommandHandler(
-            self._live, self._state, self._watch, self._keeper, switch, audit, self._publish_reply
+            self._live, self._state, self._watch, self._keeper, switch, self._audit, self._publish_reply
         )
         self._turns = 0
         self._typical_ns = 0.0
@@ -201,6 +202,8 @@ class Agent:
             ack=mqtt.ack,
             consumer=mqtt.consumer,
             ack_timeout_s=mqtt.ack_timeout_s,
+            keep_days=mqtt.keep_days,
+            on_aged=self._note_aged,
         )
         return link, publisher
 
@@ -324,6 +327,7 @@ class Agent:
                 self._live.run_test_piece()
             except EngineError as problem:
                 self._state.set_fault("test_piece", problem)
+        self._state.set_weakness("outbox_filling", present=self._outbox.is_filling)
         self._state.set_weakness("frames_not_kept", present=self._keeper.error is not None)
         self._state.set_weakness("mqtt_refused", present=isinstance(self._link.error, BrokerRefusedError))
         self._state.set_weakness("health_endpoint", present=self._health.is_refused)
@@ -348,6 +352,11 @@ class Agent:
             health = encode_health(life, self._writer.boot_id, self._state.name, **self._health.facts())
             self._link.publish(self._writer.topics.health, health, qos=0)
 
+    def _note_aged(self, count: int) -> None:
+        log.error("outbox_aged=%d verdicts that nobody acknowledged in time are removed", count)
+        with suppress(StorageError):
+            self._audit.note("outbox_aged", count=count)
+
     def _publish_reply(self, payload: bytes) -> None:
         self._link.publish(self._writer.topics.reply, payload)
 
@@ -370,16 +379,3 @@ class Agent:
         self._answers.refuse_open_parts("not_ready")
         self._keeper.stop()
         log.info("ended state=%s unacknowledged=%d", state, self._outbox.depth())
-
-
-def _lock_state_dir(station: Station, resources: ExitStack) -> None:
-    """Keep a second agent away from the same outbox and the same MQTT client id."""
-    station.state_dir.mkdir(parents=True, exist_ok=True)
-    lock = resources.enter_context((station.state_dir / "lock").open("w"))
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as problem:
-        raise ConfigError(
-            f"another agent runs with the state directory {station.state_dir}.",
-            fix="Stop that one, or give each station its own state_dir.",
-        ) from problem

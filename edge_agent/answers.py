@@ -11,7 +11,8 @@ from edge_agent.deadline_timer import DeadlineTimer
 from edge_agent.inspection import Inspection
 from edge_agent.log_limit import ALWAYS
 from edge_agent.messages import encode_late
-from edge_agent.outbox import OpenTrigger, Outbox
+from edge_agent.outbox import Outbox
+from edge_agent.outbox_records import OpenTrigger
 from edge_agent.pipeline import Judgement
 from edge_agent.station_state import StationState
 from edge_agent.tally import Tally

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from edge_agent.messages import Command, encode_json
 from engines.errors import StorageError
@@ -84,19 +84,31 @@ class AuditLog:
         Raises:
             StorageError: The line was not written, or not whole; the answer is remembered until the end.
         """
+        if outcome in _EXECUTED:
+            with self._lock:
+                self._remember(command.name, command.correlation_id, answer, ANSWERED_FOR_S)
         line = {
-            "time": datetime.fromtimestamp(self._wall_clock(), timezone.utc).isoformat(timespec="milliseconds"),
             "command": command.name,
             "correlation_id": command.correlation_id,
             "outcome": outcome,
             "problem": answer.problem,
             "threshold_rev": answer.threshold_rev,
         }
+        self._write(line, is_durable=outcome in _EXECUTED)
+
+    def note(self, event: str, **facts: Any) -> None:
+        """Write down what happened to verdicts without a command; it is on the disk when this returns.
+
+        Raises:
+            StorageError: The line was not written, or not whole.
+        """
+        self._write({"event": event, **facts}, is_durable=True)
+
+    def _write(self, content: dict[str, Any], *, is_durable: bool) -> None:
+        time = datetime.fromtimestamp(self._wall_clock(), timezone.utc).isoformat(timespec="milliseconds")
         with self._lock:
-            if outcome in _EXECUTED:
-                self._remember(command.name, command.correlation_id, answer, ANSWERED_FOR_S)
             try:
-                self._append(encode_json(line) + b"\n", is_durable=outcome in _EXECUTED)
+                self._append(encode_json({"time": time, **content}) + b"\n", is_durable=is_durable)
             except OSError as problem:
                 self._is_line_open = True
                 self.error = StorageError(
@@ -132,6 +144,8 @@ class AuditLog:
     def _remember_line(self, line: bytes) -> None:
         try:
             entry = json.loads(line)
+            if "event" in entry:
+                return
             # A clock that was set back makes lines of the future: they count as new.
             age_s = max(0.0, self._wall_clock() - datetime.fromisoformat(entry["time"]).timestamp())
             if entry["outcome"] in _EXECUTED and age_s < ANSWERED_FOR_S:

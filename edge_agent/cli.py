@@ -12,6 +12,7 @@ COMMANDS = {
     "replay": "edge_agent.commands.replay",
     "record": "edge_agent.commands.record",
     "watch": "edge_agent.commands.watch",
+    "outbox": "edge_agent.commands.outbox",
     "doctor": "edge_agent.commands.doctor",
 }
 

@@ -139,12 +139,12 @@ class CommandHandler:
                 self._live.become(live)
         except (EngineError, OSError) as problem:
             live.close()
-            log.warning("recipe=%s refused: %s", prepared.name, problem)
+            log.warning("recipe refused recipe=%s problem=%s", prepared.name, problem)
             return str(problem)
         self._state.clear_fault("test_piece")
         self._keeper.end_collection("select_recipe")
         self._watch.begin_anew()
-        log.info("recipe=%s instead of %s", self._live.recipe.name, before)
+        log.info("recipe=%s before=%s", self._live.recipe.name, before)
         return None
 
     def _recalibrate(self, command: Command) -> str | None:

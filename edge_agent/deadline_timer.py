@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from edge_agent.outbox import OpenTrigger
+from edge_agent.outbox_records import OpenTrigger
 
 log = logging.getLogger(__name__)
 

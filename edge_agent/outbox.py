@@ -14,71 +14,21 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_agent.ids import kernel_boot_id
 from edge_agent.inspection import Trigger
-from edge_agent.outbox_age import AGE, oldest_age_s
+from edge_agent.outbox_age import AGE, oldest_age_s, prune, remove_aged
 from edge_agent.outbox_file import SCHEMA_VERSION, open_again, open_database, translate_errors
+from edge_agent.outbox_records import Accepted, Clock, Conflict, OpenTrigger, OutboxEntry, Repeat
+from engines.errors import OutboxError
 
 LONGEST_RESEND_S = 60.0
-_PRUNE_ROWS = 64
+# At 4 kB each 400 MB, and more than a day of a part a second.
+MOST_WAITING = 100_000
 _COMMITS_A_CHECKPOINT = 200
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Wall time for people and across boots, CLOCK_MONOTONIC for every interval, and the boot it belongs to."""
-
-    wall_ns: Callable[[], int] = time.time_ns
-    monotonic_ns: Callable[[], int] = time.monotonic_ns
-    boot_id: str = field(default_factory=kernel_boot_id)
-
-
-@dataclass(frozen=True)
-class Accepted:
-    """A new part: inspect it and store its verdict under `trigger_id`."""
-
-    trigger_id: int
-
-
-@dataclass(frozen=True)
-class Repeat:
-    """The same part again. Its verdict is due once more, or, with `result_id` None, still to come."""
-
-    trigger_id: int
-    result_id: str | None
-
-
-@dataclass(frozen=True)
-class Conflict:
-    """The measurement id belongs to another part: store `INVALID/id_conflict` under `trigger_id`."""
-
-    trigger_id: int
-
-
-@dataclass(frozen=True)
-class OpenTrigger:
-    """A journalled trigger without a verdict."""
-
-    trigger_id: int
-    trigger: Trigger
-
-
-@dataclass(frozen=True)
-class OutboxEntry:
-    """A verdict to be sent."""
-
-    seq: int
-    result_id: str
-    payload: bytes
-    mask_png: bytes | None
-    sends: int
 
 
 class Outbox:
@@ -87,14 +37,17 @@ class Outbox:
     Args:
         path: The database; its directory must exist.
         dedupe_window_s: How long a measurement id stays one part; acknowledged verdicts are kept that long.
+        most_waiting: With so many verdicts unacknowledged no new part is accepted; what was accepted is always stored.
         clock: Injected for tests.
 
     Raises:
         OutboxError: The file cannot be opened, is damaged (it was moved aside), or was made by a newer version.
     """
 
-    def __init__(self, path: Path, *, dedupe_window_s: float, clock: Clock | None = None) -> None:
-        self._path = path
+    def __init__(
+        self, path: Path, *, dedupe_window_s: float, most_waiting: int = MOST_WAITING, clock: Clock | None = None
+    ) -> None:
+        self._path, self._most_waiting = path, most_waiting
         self._window_ns = round(dedupe_window_s * 1e9)
         self._clock = clock or Clock()
         self._lock = threading.Lock()
@@ -149,6 +102,7 @@ class Outbox:
                 if (part_id, job_id) == ids:
                     self._make_due(database, result_id)
                     return Repeat(trigger_id, result_id)
+            self._check_room()
             # Counted here and not by SQLite, which would hand out the number of a failed commit again.
             self._last_trigger_id += 1
             answer = Conflict(self._last_trigger_id) if rows else Accepted(self._last_trigger_id)
@@ -185,7 +139,9 @@ class Outbox:
         """
         now = self._now()
         with self._transaction(durable=True) as database:
-            if trigger_id is not None:
+            if trigger_id is None:
+                self._check_room()
+            else:
                 closed = database.execute(
                     "UPDATE triggers SET result_id = ? WHERE trigger_id = ? AND result_id IS NULL",
                     (result_id, trigger_id),
@@ -256,9 +212,25 @@ class Outbox:
                 "UPDATE verdicts SET acknowledged = 1 WHERE result_id = ? AND acknowledged = 0 AND sends > 0",
                 [(result_id,) for result_id in result_ids],
             ).rowcount
-            self._prune(database)
+            prune(database, self._now(), self._window_ns)
             self._depth_change -= max(count, 0)
         return max(count, 0)
+
+    def remove_aged(self, days: float) -> int:
+        """Delete some of the verdicts that nobody has acknowledged for so many days; return how many.
+
+        Raises:
+            OutboxError: Nothing was deleted.
+        """
+        with self._transaction() as database:
+            count = remove_aged(database, self._now(), round(days * 86_400e9))
+            self._depth_change -= count
+        return count
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether a tenth of what can wait waits: somebody should look at the consumer."""
+        return self._depth * 10 >= self._most_waiting
 
     def depth(self) -> int:
         """Return how many verdicts are not acknowledged."""
@@ -276,9 +248,10 @@ class Outbox:
         """Write something that changes nothing, to the disk.
 
         Raises:
-            OutboxError: The outbox cannot be written.
+            OutboxError: The outbox cannot be written, or is full.
         """
         with self._transaction(durable=True) as database:
+            self._check_room()
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def checkpoint_if_due(self) -> None:
@@ -301,6 +274,13 @@ class Outbox:
         with self._lock:
             self._checkpointer.close()
             self._connection.close()
+
+    def _check_room(self) -> None:
+        if self._depth >= self._most_waiting:
+            raise OutboxError(
+                f"outbox {self._path} is full: {self._depth} verdicts are not acknowledged.",
+                fix="See that the consumer acknowledges them; `edge-agent outbox` shows them, and can give them up.",
+            )
 
     def _make_due(self, database: sqlite3.Connection, result_id: str | None) -> None:
         """Send a verdict once more, even if it was acknowledged; live or backlog is decided by its seq."""
@@ -328,23 +308,6 @@ class Outbox:
                 trigger.received_ns,
             ),
         )
-
-    def _prune(self, database: sqlite3.Connection) -> None:
-        """Delete the oldest rows that nobody can ask for any more.
-
-        The newest of each table stays: without it SQLite would hand out its number again, and a result that comes very
-        late would answer another part.
-        """
-        values = {"window": self._window_ns, "rows": _PRUNE_ROWS, **self._now()}
-        for table, key, done in (
-            ("verdicts", "seq", "acknowledged = 1"),
-            ("triggers", "trigger_id", "result_id IS NOT NULL"),
-        ):
-            database.execute(
-                f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {done} "  # noqa: S608, constants
-                f"ORDER BY {key} LIMIT :rows) AND {key} < (SELECT max({key}) FROM {table}) AND {AGE} >= :window",
-                values,
-            )
 
     def _entries(self, condition: str, values: tuple[int, ...]) -> list[OutboxEntry]:
         with self._transaction() as database:

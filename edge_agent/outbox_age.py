@@ -1,4 +1,4 @@
-"""How long verdicts have waited in the outbox, read beside it: whoever asks must not hold up the inspection."""
+"""How long verdicts have waited in the outbox, and the end of those that have waited too long."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ _OLDEST = (
     "(SELECT min(seq) FROM verdicts INDEXED BY verdicts_waiting WHERE acknowledged = 0)"
 )
 _TIMEOUT_S = 0.1
+_PRUNE_ROWS = 64
+_AGED_ROWS = 500
 
 
 def oldest_age_s(path: Path, now: Mapping[str, int | str]) -> float:
-    """Return the age of the oldest verdict that is not acknowledged, 0 if all are.
+    """Return the age of the oldest verdict that is not acknowledged, 0 if all are; holds up nobody who writes.
 
     Args:
         path: The outbox's file; readers of a file in WAL mode neither wait for writers nor keep them waiting.
@@ -35,3 +37,30 @@ def oldest_age_s(path: Path, now: Mapping[str, int | str]) -> float:
     ):
         oldest = database.execute(_OLDEST, now).fetchone()
     return 0.0 if oldest is None else max(0, oldest[0]) / 1e9
+
+
+def prune(database: sqlite3.Connection, now: Mapping[str, int | str], window_ns: int) -> None:
+    """Delete the oldest rows that nobody can ask for any more, a few at a time.
+
+    The newest of each table stays: without it SQLite would hand out its number again, and a result that comes very late
+    would answer another part.
+    """
+    values = {"window": window_ns, "rows": _PRUNE_ROWS, **now}
+    for table, key, done in (
+        ("verdicts", "seq", "acknowledged = 1"),
+        ("triggers", "trigger_id", "result_id IS NOT NULL"),
+    ):
+        database.execute(
+            f"DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {done} "  # noqa: S608, constants
+            f"ORDER BY {key} LIMIT :rows) AND {key} < (SELECT max({key}) FROM {table}) AND {AGE} >= :window",
+            values,
+        )
+
+
+def remove_aged(database: sqlite3.Connection, now: Mapping[str, int | str], age_ns: int) -> int:
+    """Delete verdicts that are not acknowledged and older than `age_ns`, some at a time; return how many."""
+    return database.execute(
+        "DELETE FROM verdicts WHERE seq IN (SELECT seq FROM verdicts INDEXED BY verdicts_waiting WHERE acknowledged = 0"  # noqa: S608
+        f" AND {AGE} >= :age ORDER BY seq LIMIT :rows) AND seq < (SELECT max(seq) FROM verdicts)",
+        {"age": age_ns, "rows": _AGED_ROWS, **now},
+    ).rowcount

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from edge_agent.inspection import Trigger
 from edge_agent.messages import BadTriggerError, parse_trigger
-from edge_agent.outbox import Accepted, Conflict, OpenTrigger, Outbox, Repeat
+from edge_agent.outbox import Outbox
+from edge_agent.outbox_records import Accepted, Conflict, OpenTrigger, Repeat
 from engines.errors import OutboxError
 
 log = logging.getLogger(__name__)

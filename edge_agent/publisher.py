@@ -8,10 +8,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Literal, Protocol
 
+from edge_agent.clock import clock_is_synced
 from edge_agent.messages import mark_historical, parse_ack
-from edge_agent.outbox import Outbox, OutboxEntry
+from edge_agent.outbox import Outbox
+from edge_agent.outbox_records import OutboxEntry
 from edge_agent.topics import Topics
 from engines.errors import AgentError, OutboxError, PublishError
 
@@ -21,6 +24,8 @@ AckMode = Literal["consumer", "broker"]
 _LIVE_BATCH = 16
 _BACKLOG_BATCH = 8
 _BEAT_S = 0.25
+_ACK_BATCH = 32
+_AGED_EVERY_S = 60.0
 _FLUSH_POLL_S = 0.005
 _QUIET_S = 60.0
 
@@ -66,8 +71,11 @@ class OutboxPublisher:
         ack: `consumer` waits for the acknowledgement of the consumer named; `broker` is content with the PUBACK.
         consumer: The one whose acknowledgements count.
         ack_timeout_s: Sent again after this time, doubling to 60 s.
+        keep_days: What nobody acknowledges for so long is removed, while the wall clock can be trusted.
+        on_aged: Called with how many were removed.
         backlog_per_s: Limit for verdicts that are not live.
         clock: CLOCK_MONOTONIC in seconds, injected for tests.
+        trusts_wall_clock: Whether what it says of a verdict's age can be believed; injected for tests.
     """
 
     def __init__(
@@ -79,12 +87,16 @@ class OutboxPublisher:
         ack: AckMode,
         consumer: str | None,
         ack_timeout_s: float,
+        keep_days: int,
+        on_aged: Callable[[int], None],
         backlog_per_s: float = 50.0,
         clock: Callable[[], float] = time.monotonic,
+        trusts_wall_clock: Callable[[], bool] = clock_is_synced,
     ) -> None:
         self._outbox, self._link, self._topics = outbox, link, topics
         self._ack, self._consumer, self._ack_timeout_s = ack, consumer, ack_timeout_s
-        self._backlog_per_s, self._clock = backlog_per_s, clock
+        self._keep_days, self._on_aged, self._looked_for_aged_s = keep_days, on_aged, -math.inf
+        self._backlog_per_s, self._clock, self._trusts_wall_clock = backlog_per_s, clock, trusts_wall_clock
         self._live_generation, self._live_after_seq = 0, outbox.last_seq
         self._backlog_allowed, self._refilled_s = 0.0, clock()
         self._acknowledged: deque[str] = deque()
@@ -153,7 +165,9 @@ class OutboxPublisher:
             )
             return
         self._acknowledged.extend(ack.result_ids)
-        self._wake.set()
+        # The next pass stores them, which is soon enough: one write for many spares the flash.
+        if len(self._acknowledged) >= _ACK_BATCH:
+            self._wake.set()
 
     def run_once(self) -> float:
         """Store acknowledgements, send what is due, and return how many seconds nothing more is expected to be.
@@ -181,6 +195,7 @@ class OutboxPublisher:
                 wait_s: float | None = self.run_once()
                 if not self._has_live:
                     self._outbox.checkpoint_if_due()
+                    self.remove_aged()
                 self.error = None
             except Exception as error:
                 # Whatever it is, without this thread no verdict would ever leave.
@@ -196,6 +211,17 @@ class OutboxPublisher:
             else:
                 self._wake.wait(wait_s)
             self._wake.clear()
+        with suppress(OutboxError):
+            self._store_acknowledgements()
+
+    def remove_aged(self) -> None:
+        """Once a minute, remove some of what nobody will act on any more."""
+        now = self._clock()
+        if now - self._looked_for_aged_s < _AGED_EVERY_S or not self._trusts_wall_clock():
+            return
+        self._looked_for_aged_s = now
+        if count := self._outbox.remove_aged(self._keep_days):
+            self._on_aged(count)
 
     def _is_news(self, error: Exception) -> bool:
         """Return whether this kind of error has not come for a minute."""

@@ -85,6 +85,7 @@ class MqttPart(StrictModel):
     ack: Literal["consumer", "broker"] = "consumer"
     consumer: Name | None = None
     ack_timeout_s: Seconds = 2.0
+    keep_days: Annotated[int, Field(ge=1, le=3650)] = 30
 
     @field_validator("broker")
     @classmethod

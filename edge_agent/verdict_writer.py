@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cache
 
 from edge_agent.camera.messages import BadFrame, FrameCaptured
+from edge_agent.clock import clock_is_synced
 from edge_agent.ids import new_boot_id, uuid7
 from edge_agent.inspection import Inspection, Verdict
 from edge_agent.live_recipe import LiveRecipe
 from edge_agent.masks import EncodedMask, encode_mask
 from edge_agent.messages import encode_verdict
-from edge_agent.outbox import OpenTrigger, Outbox
+from edge_agent.outbox import Outbox
+from edge_agent.outbox_records import OpenTrigger
 from edge_agent.pipeline import Judgement
 from edge_agent.station import Station
 from edge_agent.topics import Topics
-
-_TIME_ERROR = 5
-_TIMEX_BYTES = 512
 
 
 @dataclass(frozen=True)
@@ -138,16 +135,6 @@ class VerdictWriter:
             clock_synced=clock_is_synced(),
             is_simulated=self.is_simulated,
         )
-
-
-def clock_is_synced() -> bool:
-    """Return whether the kernel says that the wall clock follows a time server (ntp_adjtime(3))."""
-    return _libc().ntp_adjtime(ctypes.create_string_buffer(_TIMEX_BYTES)) not in {-1, _TIME_ERROR}
-
-
-@cache
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None)
 
 
 def _rfc3339(monotonic_ns: int, now_ns: int) -> str:

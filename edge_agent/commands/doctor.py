@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from edge_agent.broker_address import resolve_broker
+from edge_agent.clock import clock_is_synced
 from edge_agent.ids import uuid7
 from edge_agent.mqtt import MqttClient
 from edge_agent.station import MqttPart, load_station
-from edge_agent.verdict_writer import clock_is_synced
 from engines.command_line import write_json
 from engines.errors import ConfigError, EngineError
 from engines.plans.library import load_library

@@ -83,3 +83,10 @@ def start_agent(tmp_path, mosquitto):
             return station, plc
 
         yield start
+
+
+@pytest.fixture
+def exit_stack():
+    """What is entered here is left with the test."""
+    with ExitStack() as stack:
+        yield stack

@@ -7,7 +7,8 @@ from edge_agent.ids import new_boot_id, uuid7
 from edge_agent.link import MqttLink
 from edge_agent.messages import encode_json, encode_state, parse_trigger
 from edge_agent.mqtt import BrokerAddress, MqttClient
-from edge_agent.outbox import Accepted, Outbox
+from edge_agent.outbox import Outbox
+from edge_agent.outbox_records import Accepted
 from edge_agent.publisher import OutboxPublisher
 
 DEADLINE_S = 10.0
@@ -41,7 +42,14 @@ class StationSide:
             on_published=self.on_published,
         )
         self.publisher = OutboxPublisher(
-            self.outbox, self.link, topics, ack=ack, consumer="plc", ack_timeout_s=ack_timeout_s
+            self.outbox,
+            self.link,
+            topics,
+            ack=ack,
+            consumer="plc",
+            ack_timeout_s=ack_timeout_s,
+            keep_days=30,
+            on_aged=lambda count: None,
         )
 
     def state(self, state):

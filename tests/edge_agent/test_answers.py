@@ -10,7 +10,8 @@ from edge_agent.answers import Answers
 from edge_agent.decision import Decision
 from edge_agent.inspection import Trigger
 from edge_agent.live_recipe import open_live_recipe
-from edge_agent.outbox import Outbox, Repeat
+from edge_agent.outbox import Outbox
+from edge_agent.outbox_records import Repeat
 from edge_agent.pipeline import Judgement
 from edge_agent.station import EnginePart, load_station
 from edge_agent.station_state import StationState

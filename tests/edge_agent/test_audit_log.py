@@ -176,7 +176,7 @@ def running(fitted_recipe, good_frames_folder, start_agent):
 
 def executed(station):
     """How often thresholds were loaded, by the agent's own log."""
-    return station.log.read_text().count("threshold_rev=r0001 instead of")
+    return station.log.read_text().count("threshold_rev=r0001 before=")
 
 
 def test_a_replayed_command_is_answered_as_before_and_not_executed_also_after_a_restart(running):

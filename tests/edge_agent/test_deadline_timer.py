@@ -5,7 +5,7 @@ import pytest
 
 from edge_agent.deadline_timer import DeadlineTimer
 from edge_agent.inspection import Trigger
-from edge_agent.outbox import OpenTrigger
+from edge_agent.outbox_records import OpenTrigger
 
 
 def part(number):

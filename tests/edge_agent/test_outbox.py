@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from edge_agent.inspection import Trigger
-from edge_agent.outbox import Accepted, Clock, Conflict, Outbox, Repeat
+from edge_agent.outbox import Outbox
+from edge_agent.outbox_records import Accepted, Clock, Conflict, Repeat
 from engines.errors import OutboxError
 
 WINDOW_S = 30.0
@@ -461,3 +462,23 @@ def test_the_depth_changes_only_under_the_lock(outbox):
     assert outbox.depth() == 1
     assert len(locked) >= 3
     assert all(locked)
+
+
+def test_a_full_outbox_accepts_no_new_part_but_stores_what_was_accepted(path, now):
+    outbox = Outbox(path, dedupe_window_s=WINDOW_S, most_waiting=20, clock=now.clock)
+    parts = [outbox.accept(trigger(str(number))) for number in range(21)]
+    for number, part in enumerate(parts):
+        assert outbox.is_filling == (number >= 2)
+        assert store(outbox, f"r{number}", part.trigger_id)[1], "nothing accepted is dropped"
+    with pytest.raises(OutboxError, match="is full: 21 verdicts are not acknowledged"):
+        outbox.accept(trigger("new"))
+    with pytest.raises(OutboxError, match="is full"):
+        outbox.probe()
+    with pytest.raises(OutboxError, match="is full"):
+        store(outbox, "free run")
+    assert isinstance(outbox.accept(trigger("3")), Repeat)
+    outbox.mark_sent(range(1, 22), ack_timeout_s=1)
+    outbox.acknowledge(["r0", "r1"])
+    outbox.probe()
+    assert isinstance(outbox.accept(trigger("new")), Accepted)
+    outbox.close()

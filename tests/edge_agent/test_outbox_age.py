@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.outbox import Clock, Outbox
+from edge_agent.outbox import Outbox
+from edge_agent.outbox_records import Clock
 from engines.errors import OutboxError
 
 

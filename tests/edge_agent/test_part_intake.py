@@ -3,7 +3,8 @@ import json
 import pytest
 
 from edge_agent.inspection import REASONS, Trigger
-from edge_agent.outbox import Clock, OpenTrigger, Outbox
+from edge_agent.outbox import Outbox
+from edge_agent.outbox_records import Clock, OpenTrigger
 from edge_agent.part_intake import MOST_WAITING, PartIntake
 from engines.errors import MessageError, OutboxError
 

@@ -7,6 +7,7 @@ from message_side import wait_until
 
 from edge_agent.messages import encode_ack
 from edge_agent.outbox import Outbox
+from edge_agent.outbox_records import Clock
 from edge_agent.publisher import OutboxPublisher
 from engines.errors import OutboxError, PublishError
 
@@ -47,8 +48,10 @@ class Bench:
     """A publisher that is stepped by hand."""
 
     def __init__(self, path, topics, ack="consumer"):
-        self.now_s = 100.0
-        self.outbox = Outbox(path, dedupe_window_s=60)
+        self.now_s, self.later_ns = 100.0, 0
+        self.is_synced, self.aged = True, []
+        clock = Clock(monotonic_ns=lambda: time.monotonic_ns() + self.later_ns)
+        self.outbox = Outbox(path, dedupe_window_s=60, clock=clock)
         self.link = FakeLink()
         self.publisher = OutboxPublisher(
             self.outbox,
@@ -57,6 +60,9 @@ class Bench:
             ack=ack,
             consumer="plc",
             ack_timeout_s=2.0,
+            keep_days=30,
+            on_aged=self.aged.append,
+            trusts_wall_clock=lambda: self.is_synced,
             backlog_per_s=10.0,
             clock=lambda: self.now_s,
         )
@@ -369,3 +375,28 @@ def test_a_restarted_station_sends_what_its_predecessor_left(mosquitto, make_sta
     acknowledge_everything(plc)
     wait_until(lambda: after.outbox.depth() == 0)
     assert [(v["result_id"], v["is_historical"]) for v in plc.verdicts] == [(left, True)]
+
+
+def test_only_age_removes_what_nobody_acknowledged_and_only_by_a_clock_that_is_set(bench):
+    bench.store("old", "older")
+    bench.later_ns += 31 * 86_400 * 10**9
+    bench.store("new")
+    bench.is_synced = False
+    bench.publisher.remove_aged()
+    assert (bench.outbox.depth(), bench.aged) == (3, [])
+    bench.is_synced = True
+    bench.publisher.remove_aged()
+    assert (bench.outbox.depth(), bench.aged) == (1, [2])
+    bench.later_ns += 31 * 86_400 * 10**9
+    bench.publisher.remove_aged()
+    assert bench.aged == [2], "once a minute is enough"
+
+
+def test_acknowledgements_received_at_the_end_are_stored(bench):
+    bench.publisher.on_live()
+    bench.store("a")
+    bench.publisher.run_once()
+    bench.publisher.start()
+    bench.publisher.on_ack(encode_ack("plc", ["a"]))
+    bench.publisher.stop()
+    assert bench.outbox.depth() == 0
