@@ -100,12 +100,13 @@ class Answers:
         if verdict is None:
             verdict = self._writer.unstored("outbox", part)
             self.tally.add(verdict.inspection)
+            _log(verdict.inspection, Judgement(), is_late=False)
         if part.trigger_id:
             self._unstored[part.trigger_id] = verdict
         try:
             self._publish_unstored(verdict.payload)
         except PublishError:
-            log.warning("verdict=INVALID reasons=outbox meas_id=%s is sent later", part.trigger.meas_id, extra=ALWAYS)
+            log.warning("verdict sent later seq=%d meas_id=%s", verdict.inspection.seq, part.trigger.meas_id)
 
     def refuse_open_parts(self, reason: str) -> None:
         """Give every part that still has no verdict this one."""

@@ -50,14 +50,14 @@ class StationHealth:
         """Return what the `health` message says besides life and state; never waits."""
         vitals, readings = self._vitals, self._vitals.sensors.latest()
         hottest = sorted(readings.temperatures_c.items(), key=lambda item: -item[1])[:MOST_SENSORS]
-        slowed = sorted(name for name, is_slowed in readings.slowed.items() if is_slowed)[:MOST_SENSORS]
+        throttled = sorted(name for name, is_throttled in readings.throttled.items() if is_throttled)[:MOST_SENSORS]
         return {
             "reasons_now": vitals.state.reasons(),
             "outbox_depth": vitals.outbox.depth(),
             **vitals.tally.content(),
             "drift": {figure: round(nearness, 3) for figure, nearness in vitals.watch.drift().items()},
             "temperatures_c": {zone: round(celsius, 1) for zone, celsius in hottest},
-            "throttled": slowed if readings.slowed else None,
+            "throttled": throttled if readings.throttled else None,
             "frames": vitals.keeper.content(),
         }
 

@@ -78,7 +78,12 @@ class HealthServer:
 
     def _say_refused(self, problem: OSError) -> None:
         if not self.is_refused:
-            log.error("health endpoint port=%d problem=%s fix=%s", self._port, problem, "Choose another health.port.")
+            log.error(
+                "health endpoint port=%d problem=%s fix=%s",
+                self._port,
+                problem,
+                "Free it, or choose another health.port.",
+            )
         self.is_refused = True
 
 

@@ -120,7 +120,7 @@ class _StationCollector(Collector):
     def _machine(self) -> Iterator[Metric]:
         readings = self._vitals.sensors.latest()
         yield _gauge("temperature_celsius", "Temperature.", "zone", readings.temperatures_c)
-        yield _gauge("slowed", "1 while heat makes this slower.", "device", readings.slowed)
+        yield _gauge("throttled", "1 while heat makes this slower.", "device", readings.throttled)
         events = readings.overcurrent_events
         yield _counter("overcurrent_events", "Slowed down for the supply's sake, since boot.", "input", events)
         yield _gauge("power_watts", "Power.", "rail", readings.power_w)

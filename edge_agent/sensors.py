@@ -30,13 +30,13 @@ _FAN = re.compile(r"fan", re.IGNORECASE)
 class Readings:
     """What the sensors say, under the kernel's names; of several with one name, the highest.
 
-    `slowed` tells of everything that heat can slow down whether it does now. `overcurrent_events` counts, since the
+    `throttled` tells of everything that heat can slow down whether it does now. `overcurrent_events` counts, since the
     system's start, how often a Jetson slowed down for its supply's sake: on Orin `oc1` for low voltage, `oc2` for average
     and `oc3` for momentary current.
     """
 
     temperatures_c: Mapping[str, float] = field(default_factory=dict)
-    slowed: Mapping[str, bool] = field(default_factory=dict)
+    throttled: Mapping[str, bool] = field(default_factory=dict)
     overcurrent_events: Mapping[str, int] = field(default_factory=dict)
     power_w: Mapping[str, float] = field(default_factory=dict)
 
@@ -47,10 +47,10 @@ def read_sensors(sysfs: Path = SYSFS) -> Readings:
     zones = ((name, value / 1000) for name, value in _numbers(thermal.glob("thermal_zone*"), "temp"))
     temperatures_c = _highest((name, celsius) for name, celsius in zones if _POSSIBLE_C[0] < celsius < _POSSIBLE_C[1])
     states = _highest(_numbers(thermal.glob("cooling_device*"), "cur_state"))
-    slowed = {
+    throttled = {
         name: state > 0 for name, state in states.items() if _SLOWED_BY_HEAT.search(name) and not _FAN.search(name)
     }
-    return Readings(temperatures_c, slowed, dict(_overcurrent_events(hwmon)), dict(_power_w(sysfs)))
+    return Readings(temperatures_c, throttled, dict(_overcurrent_events(hwmon)), dict(_power_w(sysfs)))
 
 
 class SensorWatch:

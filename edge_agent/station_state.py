@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 class StationState:
     """Faults make the state `error`; what is waited for keeps it `initialized`; else the station inspects.
 
-    `set_fault` may be called from any thread, everything else by the inspection thread.
+    Any thread may read it and call `set_fault`; everything else is for the inspection thread.
     """
 
     def __init__(self, station: Station, live: LiveRecipe, boot_id: str) -> None:

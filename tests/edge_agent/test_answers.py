@@ -110,7 +110,7 @@ def test_the_first_verdict_counts(stand):
 
 
 @pytest.mark.parametrize("is_connected", [True, False])
-def test_what_cannot_be_stored_is_invalid_at_once_and_stored_later_under_the_same_id(stand, is_connected):
+def test_what_cannot_be_stored_is_invalid_at_once_and_stored_later_under_the_same_id(stand, is_connected, caplog):
     part = stand.accept()
     stand.outbox.is_full, stand.is_connected = True, is_connected
     stand.answers.finish(refused(), None, part)
@@ -119,6 +119,7 @@ def test_what_cannot_be_stored_is_invalid_at_once_and_stored_later_under_the_sam
     assert {(v["verdict"], *v["reasons"]) for v in stand.published} <= {("INVALID", "outbox")}
     assert len({v["result_id"] for v in stand.published}) == (1 if is_connected else 0)
     assert stand.answers.tally.reasons()["outbox"] == 1, "one part is counted once, however often it is answered"
+    assert caplog.text.count("verdict=INVALID reasons=outbox seq=") == 1
     assert not stand.answers.outbox_works_again()
 
     stand.outbox.is_full = False

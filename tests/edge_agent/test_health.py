@@ -272,7 +272,7 @@ def test_sensors_are_told_under_their_names(stand):
     families = families_of(stand.vitals)
     told = {name: {(*s.labels.values(), s.value) for s in family.samples} for name, family in families.items()}
     assert ("a-thermal-zone-no-07", 41.0) in told["edge_agent_temperature_celsius"]
-    assert len(told["edge_agent_temperature_celsius"]) == len(told["edge_agent_slowed"]) == 40
+    assert len(told["edge_agent_temperature_celsius"]) == len(told["edge_agent_throttled"]) == 40
     assert told["edge_agent_overcurrent_events"] == {("oc1", 3.0)}
     assert told["edge_agent_power_watts"] == {("VDD_IN", 5.25)}
     assert told["edge_agent_drift_ratio"] == {(figure, 1.23456) for figure in FIGURES}
@@ -362,7 +362,7 @@ def test_a_port_that_is_taken_stops_no_inspection_and_is_said(start, port):
         state = plc.wait_for_state("ready", "health_endpoint")
         assert state["degraded"]
         assert plc.ask("1")["verdict"] == "PASS"
-    assert "Choose another health.port." in station.log.read_text()
+    assert "choose another health.port." in station.log.read_text()
 
 
 def test_the_health_message_tells_sensors_and_drift_in_less_than_4_kb(running, health_of):

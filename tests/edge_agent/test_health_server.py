@@ -169,7 +169,7 @@ def test_a_port_that_is_taken_is_said_once_and_tried_again(port, caplog):
         server.start()
         wait_until(lambda: server.is_refused)
         time.sleep(0.1)
-        assert caplog.text.count("Choose another health.port.") == 1
+        assert caplog.text.count("choose another health.port.") == 1
     wait_until(lambda: not server.is_refused)
     assert ask(port)[:2] == (200, PAGE)
     server.stop()

@@ -67,7 +67,7 @@ def test_a_zone_that_is_switched_off_answers_eagain_and_is_left_out(tmp_path):
         os.close(writer)
 
 
-def test_slowed_is_what_heat_slows_and_no_fan(tmp_path):
+def test_throttled_is_what_heat_slows_down_and_no_fan(tmp_path):
     for number, (name, state) in enumerate(
         {
             "pwm-fan": 3,
@@ -86,7 +86,7 @@ def test_slowed_is_what_heat_slows_and_no_fan(tmp_path):
     cooler(tmp_path, 20, "Processor", 0)
     cooler(tmp_path, 21, "Processor", 2)
     cooler(tmp_path, 22, "Processor", 0)
-    assert read_sensors(tmp_path).slowed == {
+    assert read_sensors(tmp_path).throttled == {
         "cpu-throttle-alert": False,
         "gpu-throttle-alert": True,
         "hot-surface-alert": False,
