@@ -122,7 +122,9 @@ class Watch:
         )
         put = self._messages.put
         client_id = f"plc-{arguments.consumer}" if arguments.consumer else f"watch-{uuid7()}"
-        self._client = MqttClient(broker, client_id, {topics.state: put, topics.verdict: put, topics.mask("+"): put})
+        self._client = MqttClient(
+            broker, client_id, dict.fromkeys((topics.state, topics.verdict, topics.health, topics.mask("+")), put)
+        )
         self._client.start()
 
     def close(self) -> None:
@@ -217,13 +219,15 @@ class Watch:
             print(f"edge-agent watch: acknowledgement waits: {error}", file=sys.stderr)
 
     def _next(self, timeout_s: float) -> Message | None:
-        """Return the next message; masks and states are taken note of on the way."""
+        """Return the next message; masks, states and signs of life are taken note of on the way."""
         try:
             message = self._messages.get(timeout=max(0.0, timeout_s))
         except queue.Empty:
             return None
         if message.topic == self._topics.state:
             self._take_state(message.payload)
+        elif message.topic == self._topics.health:
+            self._take_health(message)
         elif message.topic != self._topics.verdict:
             self._masks[message.topic] = message.payload
             while len(self._masks) > _REMEMBERED_MASKS:
@@ -238,6 +242,12 @@ class Watch:
         else:
             self._state = state if isinstance(state, str) else None
 
+    def _take_health(self, message: Message) -> None:
+        try:
+            self._consumer.take_health(message.payload, message.received_ns)
+        except MessageError as error:
+            print(f"edge-agent watch: {error}", file=sys.stderr)
+
     def _drain_until(self, until_ns: int) -> None:
         while (message := self._next((until_ns - time.monotonic_ns()) / 1e9)) is not None:
             self._take(message)
@@ -248,10 +258,11 @@ class Watch:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self._arguments.start_timeout_s
-        while self._state not in _READY:
+        while self._state not in _READY or not self._consumer.is_alive(time.monotonic_ns()):
             if time.monotonic() > deadline:
+                lack = "without a sign of life" if self._state in _READY else "not ready"
                 raise PublishError(
-                    f"station {self._topics.base} is {self._state or 'silent'}, not ready.",
+                    f"station {self._topics.base} is {self._state or 'silent'}, {lack}.",
                     fix="Check --site, --station and --prefix, and that `edge-agent run` runs there.",
                 )
             message = self._next(min(0.5, deadline - time.monotonic()))
