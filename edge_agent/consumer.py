@@ -137,8 +137,8 @@ class Consumer:
         """
         content = parse_object(payload, "verdict")
         result_id, meas_id = content.get("result_id"), content.get("meas_id")
-        if not isinstance(result_id, str):
-            raise MessageError("verdict has no `result_id`.", fix="Check what publishes on the verdict topic.")
+        if not isinstance(result_id, str) or not result_id.isascii():
+            raise MessageError("verdict has no readable `result_id`.", fix="Check what publishes on the verdict topic.")
         is_new = result_id not in self._seen
         _remember(self._seen, result_id, None)
         # Python takes 7.0 and, for 1, true for the same number; an id is the same only with its type.

@@ -142,7 +142,7 @@ class Watch:
             if message is None:
                 continue
             if message.topic == self._topics.state:
-                print(f"{_now()} state {message.payload.decode(errors='replace')}", flush=True)
+                print(_printable(f"{_now()} state {message.payload.decode(errors='replace')}"), flush=True)
             if message.topic == self._topics.verdict and (shown := self._show(message)):
                 print(shown, flush=True)
                 seen += 1
@@ -207,7 +207,7 @@ class Watch:
         self._write_line(
             {"verdict": received.content, "mask_png": self._mask_of(received.content)} if received.is_new else None
         )
-        return _verdict_line(received.content) if received.is_new else None
+        return _printable(_verdict_line(received.content)) if received.is_new else None
 
     def _acknowledge(self, result_id: str) -> None:
         if not self._arguments.consumer:
@@ -313,13 +313,19 @@ def _verdict_line(content: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
+def _printable(text: str) -> str:
+    """Escape what a terminal would obey or could not show: messages come from anybody."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
 def _part_line(result: PartResult) -> str:
-    line = f"{result.action} {result.trigger.part_id}: {result.why}"
+    line = _printable(f"{result.action} {result.trigger.part_id}: {result.why}")
     return line if result.round_trip_ms is None else f"{line} ({result.round_trip_ms:.1f} ms)"
 
 
 def _print_summary(results: list[PartResult], tally: Counter[str], contradictions: int) -> None:
-    print(f"{sum(tally.values())} parts: " + ", ".join(f"{count} {what}" for what, count in tally.most_common()))
+    counts = ", ".join(f"{count} {_printable(what)}" for what, count in tally.most_common())
+    print(f"{sum(tally.values())} parts: {counts}")
     times = sorted(result.round_trip_ms for result in results if result.round_trip_ms is not None)
     if times:
         p50, p99 = times[len(times) // 2], times[min(len(times) - 1, len(times) * 99 // 100)]
