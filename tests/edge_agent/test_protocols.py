@@ -68,6 +68,23 @@ def test_a_refused_login_is_a_state_until_the_broker_lets_the_agent_in(
         station.kill()
 
 
+def test_the_password_is_a_credential_of_the_service(
+    tmp_path, fitted_recipe, good_frames_folder, make_mosquitto, monkeypatch
+):
+    broker = make_mosquitto(user=("press4", "right"))
+    broker.start()
+    (tmp_path / "mqtt-password").write_text("right\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    login = {"username": "press4", "password": "${cred:mqtt-password}"}
+    uri = f"folder://{good_frames_folder}?loop=true"
+    station = RunningStation(tmp_path, fitted_recipe, broker.port, uri, mqtt=login).start()
+    try:
+        wait_for_log(station, "mqtt live", "state=ready")
+        assert "right" not in station.log.read_text()
+    finally:
+        station.kill()
+
+
 @pytest.mark.parametrize(("text", "is_right"), [("5", True), ("3.1.1", True), ('"5"', False), ("4", False)])
 def test_the_station_file_names_one_of_two_versions(text, is_right, tmp_path, capsys):
     content = yaml.safe_load(f"protocol: {text}")
