@@ -24,4 +24,5 @@ def resolve_broker(mqtt: MqttPart) -> BrokerAddress:
         resolve_secret(mqtt.password),
         tls=files if mqtt.has_tls else None,
         keepalive_s=mqtt.keepalive_s,
+        protocol=mqtt.protocol,
     )

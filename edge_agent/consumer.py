@@ -1,7 +1,8 @@
 """The reference consumer: what a PLC must do with triggers and verdicts. No I/O and no clock of its own.
 
-The rule: act only if `meas_id` is the one outstanding, the own timer still runs, `recipe` is the one asked for, and the
-verdict is neither simulated nor historical. Acknowledge everything. Reject on the own timeout. Only PASS lets a part go.
+The rule: act only if `meas_id` is the one outstanding, the own timer still runs, the station's life counter has changed
+within 3 s, `recipe` is the one asked for, and the verdict is neither simulated nor historical. Acknowledge everything.
+Reject on the own timeout, and at once when the life counter stands still. Only PASS lets a part go.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from edge_agent.inspection import Trigger
 from edge_agent.messages import parse_object
 from engines.errors import MessageError
 
+LONGEST_WITHOUT_LIFE_NS = 3_000_000_000
 _REMEMBERED = 10_000
 
 Action = Literal["accept", "reject"]
@@ -62,14 +64,35 @@ class Consumer:
         self._next_meas_id = first_meas_id
         self._recipe, self._timeout_ms, self._accepts_simulated = recipe, timeout_ms, accepts_simulated
         self._open: Trigger | None = None
+        self._life: tuple[str, int] | None = None
+        self._alive_until_ns = 0
         self._result_of_part: OrderedDict[int, str | None] = OrderedDict()
         self._seen: OrderedDict[str, None] = OrderedDict()
         self.contradictions = 0
 
     @property
     def deadline_ns(self) -> int | None:
-        """When the own timer runs out; None while no part is open."""
-        return None if self._open is None else self._open.received_ns + self._timeout_ms * 1_000_000
+        """When the open part is rejected unless something comes; None while no part is open."""
+        if self._open is None:
+            return None
+        return min(self._open.received_ns + self._timeout_ms * 1_000_000, self._alive_until_ns)
+
+    def is_alive(self, now_ns: int) -> bool:
+        """Return whether the station's life counter has changed within the last 3 s."""
+        return now_ns < self._alive_until_ns
+
+    def take_health(self, payload: bytes, received_ns: int) -> None:
+        """Take a sign of life; one that was there before, such as a repeated message, is none.
+
+        Raises:
+            MessageError: It is no sign of life; nothing was changed.
+        """
+        content = parse_object(payload, "health")
+        boot_id, life = content.get("boot_id"), content.get("life")
+        if not isinstance(boot_id, str) or type(life) is not int:
+            raise MessageError("health has no `boot_id` or `life`.", fix="Check what publishes on the health topic.")
+        if (boot_id, life) != self._life:
+            self._life, self._alive_until_ns = (boot_id, life), received_ns + LONGEST_WITHOUT_LIFE_NS
 
     def ask(self, part_id: str, now_ns: int) -> Trigger:
         """Begin with the next part; the trigger is to be sent at once.
@@ -100,9 +123,11 @@ class Consumer:
         return PartResult(trigger, "reject", why, None, None)
 
     def check_timer(self, now_ns: int) -> PartResult | None:
-        """Reject the open part if its timer has run out."""
+        """Reject the open part if its timer has run out, or if the station gives no sign of life."""
         deadline_ns = self.deadline_ns
-        return self.give_up("timeout") if deadline_ns is not None and now_ns >= deadline_ns else None
+        if deadline_ns is None or now_ns < deadline_ns:
+            return None
+        return self.give_up("timeout" if self.is_alive(now_ns) else "no sign of life")
 
     def take_verdict(self, payload: bytes, received_ns: int) -> Received:
         """Apply the rule to one message.
@@ -112,8 +137,8 @@ class Consumer:
         """
         content = parse_object(payload, "verdict")
         result_id, meas_id = content.get("result_id"), content.get("meas_id")
-        if not isinstance(result_id, str):
-            raise MessageError("verdict has no `result_id`.", fix="Check what publishes on the verdict topic.")
+        if not isinstance(result_id, str) or not result_id.isascii():
+            raise MessageError("verdict has no readable `result_id`.", fix="Check what publishes on the verdict topic.")
         is_new = result_id not in self._seen
         _remember(self._seen, result_id, None)
         # Python takes 7.0 and, for 1, true for the same number; an id is the same only with its type.

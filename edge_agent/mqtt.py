@@ -1,4 +1,4 @@
-"""MQTT 3.1.1 over paho: one connection kept up by one thread; the only file that imports paho.
+"""MQTT 3.1.1 or 5 over paho: one connection kept up by one thread; the only file that imports paho.
 
 Quirks of paho 2.x that shape this file:
 * `loop_start` has a back-off without jitter and keeps unsent messages over a reconnect, where they would arrive as if
@@ -7,6 +7,7 @@ Quirks of paho 2.x that shape this file:
 * Outside `loop_start`, `publish` writes to the socket from the calling thread, next to the network thread. A callback in
   `on_socket_register_write` makes it only queue and wake the loop.
 * `publish` over the queue limit returns a code and does not raise.
+* With MQTT 5 it ignores the broker's receive maximum, and a broker ends the connection of whoever exceeds that.
 * Nagle's algorithm is left on, which with a delayed TCP acknowledgement costs 40 ms a message.
 """
 
@@ -20,7 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -29,6 +30,8 @@ from edge_agent.tls import TlsFiles
 from engines.errors import BrokerRefusedError, ConfigError, MessageError, PublishError
 
 log = logging.getLogger(__name__)
+
+Protocol = Literal["3.1.1", 5]
 
 SHORTEST_RETRY_S = 0.2
 LONGEST_RETRY_S = 30.0
@@ -52,6 +55,7 @@ class BrokerAddress:
     password: str | None = field(default=None, repr=False)
     tls: TlsFiles | None = None
     keepalive_s: int = 3
+    protocol: Protocol = "3.1.1"
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -134,7 +138,8 @@ class MqttClient:
         self._birth, self._on_live, self._on_published, self._on_beat = birth, on_live, on_published, on_beat
         self._session: tuple[paho.Client, int] | None = None
         self._failure: PublishError | None = None
-        self._unacknowledged, self._is_answered = 0, False
+        self._unacknowledged, self._is_answered, self._is_publication_refused = 0, False, False
+        self._max_in_flight = MAX_IN_FLIGHT
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
         self.live = threading.Event()
@@ -186,6 +191,7 @@ class MqttClient:
     def _talk(self) -> PublishError:
         """Hold one connection; return why it ended."""
         self._failure, self._unacknowledged, self._is_answered = None, 0, False
+        self._is_publication_refused = False
         try:
             client = self._new_client()
             client.connect(self._broker.host, self._broker.port, self._broker.keepalive_s)
@@ -241,15 +247,17 @@ class MqttClient:
         return code
 
     def _new_client(self) -> paho.Client:
+        # With MQTT 5 paho's first connection starts clean, and a session without an expiry interval ends with it.
+        is_five = self._broker.protocol == 5
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
-            clean_session=True,
-            protocol=paho.MQTTv311,
+            clean_session=None if is_five else True,
+            protocol=paho.MQTTv5 if is_five else paho.MQTTv311,
             reconnect_on_failure=False,
             manual_ack=True,
         )
-        client.max_inflight_messages_set(MAX_IN_FLIGHT)
+        client.max_inflight_messages_set(self._max_in_flight)
         client.max_queued_messages_set(_MAX_QUEUED)
         client.connect_timeout = _CONNECT_TIMEOUT_S
         if self._broker.username is not None:
@@ -264,9 +272,10 @@ class MqttClient:
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
         client.on_publish = self._on_puback
+        client.on_disconnect = self._on_disconnect
         return client
 
-    def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+    def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, reason: Any, properties: Any) -> None:
         self._is_answered = True
         if reason.is_failure:
             self._fail(
@@ -274,6 +283,12 @@ class MqttClient:
                 "Check user name, password and the broker's access list.",
                 kind=BrokerRefusedError,
             )
+            return
+        receive_maximum = getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT)
+        if receive_maximum < self._max_in_flight:
+            # It cannot be changed in an open connection.
+            self._max_in_flight = receive_maximum
+            self._fail(f"takes only {receive_maximum} messages at once", "It is tried again so.")
         elif self._handlers:
             client.subscribe([(topic, 1) for topic in self._handlers])
         else:
@@ -317,8 +332,16 @@ class MqttClient:
             return
         client.ack(message.mid, message.qos)
 
-    def _on_puback(self, _client: paho.Client, _data: Any, mid: int, _reason: Any, _properties: Any) -> None:
-        self._on_published(self.generation, mid)
+    def _on_puback(self, _client: paho.Client, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
+        if not reason.is_failure:
+            self._on_published(self.generation, mid)
+        elif not self._is_publication_refused:
+            self._is_publication_refused = True
+            log.error("mqtt publication refused reason=%s, check the broker's access list", reason)
+
+    def _on_disconnect(self, _client: paho.Client, _data: Any, flags: Any, reason: Any, _properties: Any) -> None:
+        if flags.is_disconnect_packet_from_server:
+            self._fail(f"ended the connection: {reason}", "If it was taken over, another client has the same id.")
 
     def _fail(self, problem: str, fix: str, *, kind: type[PublishError] = PublishError) -> None:
         self._failure = kind(f"broker {self._broker} {problem}.", fix=fix)

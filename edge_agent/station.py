@@ -81,6 +81,7 @@ class MqttPart(StrictModel):
     username: str | None = None
     password: str | None = None
     tls: TlsPart = TlsPart()
+    protocol: Literal["3.1.1", 5] = "3.1.1"
     keepalive_s: Annotated[int, Field(ge=1, le=3600)] = 3
     ack: Literal["consumer", "broker"] = "consumer"
     consumer: Name | None = None

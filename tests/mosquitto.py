@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -33,6 +34,7 @@ class Mosquitto:
         user: tuple[str, str] | None = None,
         persistent: bool = False,
         tls: tuple[Path, Path, Path] | None = None,
+        config: str | None = None,
     ) -> None:
         self.port = free_port()
         self._config = folder / f"mosquitto-{self.port}.conf"
@@ -50,6 +52,9 @@ class Mosquitto:
         if tls is not None:
             lines += [f"{key} {path}" for key, path in zip(("cafile", "certfile", "keyfile"), tls, strict=True)]
             lines.append("require_certificate true")
+        if config is not None:
+            # One that is shipped; its first listener is ours.
+            lines = [re.sub(r"^listener 8883$", lines[0], config, flags=re.MULTILINE)]
         if os.getuid() == 0:
             lines.append("user root")
         self._config.write_text("\n".join(lines) + "\n")

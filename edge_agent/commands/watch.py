@@ -122,7 +122,9 @@ class Watch:
         )
         put = self._messages.put
         client_id = f"plc-{arguments.consumer}" if arguments.consumer else f"watch-{uuid7()}"
-        self._client = MqttClient(broker, client_id, {topics.state: put, topics.verdict: put, topics.mask("+"): put})
+        self._client = MqttClient(
+            broker, client_id, dict.fromkeys((topics.state, topics.verdict, topics.health, topics.mask("+")), put)
+        )
         self._client.start()
 
     def close(self) -> None:
@@ -140,7 +142,7 @@ class Watch:
             if message is None:
                 continue
             if message.topic == self._topics.state:
-                print(f"{_now()} state {message.payload.decode(errors='replace')}", flush=True)
+                print(_printable(f"{_now()} state {message.payload.decode(errors='replace')}"), flush=True)
             if message.topic == self._topics.verdict and (shown := self._show(message)):
                 print(shown, flush=True)
                 seen += 1
@@ -205,7 +207,7 @@ class Watch:
         self._write_line(
             {"verdict": received.content, "mask_png": self._mask_of(received.content)} if received.is_new else None
         )
-        return _verdict_line(received.content) if received.is_new else None
+        return _printable(_verdict_line(received.content)) if received.is_new else None
 
     def _acknowledge(self, result_id: str) -> None:
         if not self._arguments.consumer:
@@ -217,13 +219,15 @@ class Watch:
             print(f"edge-agent watch: acknowledgement waits: {error}", file=sys.stderr)
 
     def _next(self, timeout_s: float) -> Message | None:
-        """Return the next message; masks and states are taken note of on the way."""
+        """Return the next message; masks, states and signs of life are taken note of on the way."""
         try:
             message = self._messages.get(timeout=max(0.0, timeout_s))
         except queue.Empty:
             return None
         if message.topic == self._topics.state:
             self._take_state(message.payload)
+        elif message.topic == self._topics.health:
+            self._take_health(message)
         elif message.topic != self._topics.verdict:
             self._masks[message.topic] = message.payload
             while len(self._masks) > _REMEMBERED_MASKS:
@@ -238,6 +242,12 @@ class Watch:
         else:
             self._state = state if isinstance(state, str) else None
 
+    def _take_health(self, message: Message) -> None:
+        try:
+            self._consumer.take_health(message.payload, message.received_ns)
+        except MessageError as error:
+            print(f"edge-agent watch: {error}", file=sys.stderr)
+
     def _drain_until(self, until_ns: int) -> None:
         while (message := self._next((until_ns - time.monotonic_ns()) / 1e9)) is not None:
             self._take(message)
@@ -248,10 +258,11 @@ class Watch:
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self._arguments.start_timeout_s
-        while self._state not in _READY:
+        while self._state not in _READY or not self._consumer.is_alive(time.monotonic_ns()):
             if time.monotonic() > deadline:
+                lack = "without a sign of life" if self._state in _READY else "not ready"
                 raise PublishError(
-                    f"station {self._topics.base} is {self._state or 'silent'}, not ready.",
+                    f"station {self._topics.base} is {self._state or 'silent'}, {lack}.",
                     fix="Check --site, --station and --prefix, and that `edge-agent run` runs there.",
                 )
             message = self._next(min(0.5, deadline - time.monotonic()))
@@ -302,13 +313,19 @@ def _verdict_line(content: Mapping[str, Any]) -> str:
     return " ".join(words)
 
 
+def _printable(text: str) -> str:
+    """Escape what a terminal would obey or could not show: messages come from anybody."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
 def _part_line(result: PartResult) -> str:
-    line = f"{result.action} {result.trigger.part_id}: {result.why}"
+    line = _printable(f"{result.action} {result.trigger.part_id}: {result.why}")
     return line if result.round_trip_ms is None else f"{line} ({result.round_trip_ms:.1f} ms)"
 
 
 def _print_summary(results: list[PartResult], tally: Counter[str], contradictions: int) -> None:
-    print(f"{sum(tally.values())} parts: " + ", ".join(f"{count} {what}" for what, count in tally.most_common()))
+    counts = ", ".join(f"{count} {_printable(what)}" for what, count in tally.most_common())
+    print(f"{sum(tally.values())} parts: {counts}")
     times = sorted(result.round_trip_ms for result in results if result.round_trip_ms is not None)
     if times:
         p50, p99 = times[len(times) // 2], times[min(len(times) - 1, len(times) * 99 // 100)]

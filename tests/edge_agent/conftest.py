@@ -44,10 +44,17 @@ def topics():
 
 
 @pytest.fixture
-def make_station(tmp_path, topics):
+def protocol():
+    """The version of MQTT of everybody; a test of both overrides it."""
+    return "3.1.1"
+
+
+@pytest.fixture
+def make_station(tmp_path, topics, protocol):
     made = []
 
     def make(port, **options):
+        options.setdefault("protocol", protocol)
         made.append(StationSide(port, topics, tmp_path / "outbox.sqlite3", **options))
         return made[-1]
 

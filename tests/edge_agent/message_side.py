@@ -1,15 +1,18 @@
 """The agent's message side without camera and engine, a raw PLC, and waiting with a deadline."""
 
+import contextlib
 import json
 import time
 
+from edge_agent.heartbeat import Heartbeat
 from edge_agent.ids import new_boot_id, uuid7
 from edge_agent.link import MqttLink
-from edge_agent.messages import encode_json, encode_state, parse_trigger
+from edge_agent.messages import encode_health, encode_json, encode_state, parse_trigger
 from edge_agent.mqtt import BrokerAddress, MqttClient
 from edge_agent.outbox import Outbox
 from edge_agent.outbox_records import Accepted
 from edge_agent.publisher import OutboxPublisher
+from engines.errors import PublishError
 
 DEADLINE_S = 10.0
 
@@ -41,6 +44,7 @@ class StationSide:
             on_live=self.on_live,
             on_published=self.on_published,
         )
+        self.heartbeat = Heartbeat({}, self.say_alive)
         self.publisher = OutboxPublisher(
             self.outbox,
             self.link,
@@ -58,7 +62,12 @@ class StationSide:
     def start(self):
         self.publisher.start()
         self.link.start()
+        self.heartbeat.start()
         return self
+
+    def say_alive(self, life):
+        with contextlib.suppress(PublishError):
+            self.link.publish(self.topics.health, encode_health(life, self.boot_id, "ready"), qos=0)
 
     def on_ack(self, payload):
         self.publisher.on_ack(payload)
@@ -105,6 +114,7 @@ class StationSide:
         return result_id
 
     def stop(self):
+        self.heartbeat.stop()
         self.link.stop(self.state("stopped"))
         self.publisher.stop()
         self.outbox.close()

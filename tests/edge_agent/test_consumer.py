@@ -10,7 +10,13 @@ MS = 1_000_000
 
 @pytest.fixture
 def consumer():
-    return Consumer(first_meas_id=7, recipe="bottle", timeout_ms=100)
+    made = Consumer(first_meas_id=7, recipe="bottle", timeout_ms=100)
+    made.take_health(health(1), 0)
+    return made
+
+
+def health(life, boot_id="boot-1"):
+    return json.dumps({"life": life, "boot_id": boot_id}).encode()
 
 
 def verdict(**changes):
@@ -82,6 +88,60 @@ def test_the_own_timer_decides_at_its_limit(consumer, at_ms, action):
     assert consumer.take_verdict(verdict(), round(at_ms * MS)).result.action == action
 
 
+@pytest.mark.parametrize(("at_ms", "action"), [(2999, "accept"), (3000, "reject")])
+def test_a_station_without_a_sign_of_life_for_three_seconds_passes_nothing(consumer, at_ms, action):
+    consumer.ask("p1", (at_ms - 10) * MS)
+    result = consumer.take_verdict(verdict(), at_ms * MS).result
+    assert (result.action, result.why) == (action, "PASS" if action == "accept" else "no sign of life")
+
+
+def test_an_open_part_does_not_wait_for_its_own_timer_when_life_ends(consumer):
+    consumer = Consumer(first_meas_id=7, timeout_ms=60_000)
+    consumer.take_health(health(1), 0)
+    consumer.ask("p1", MS)
+    assert consumer.deadline_ns == 3000 * MS
+    assert consumer.check_timer(2999 * MS) is None
+    assert consumer.check_timer(3000 * MS).why == "no sign of life"
+
+
+def test_a_station_that_was_never_heard_passes_nothing():
+    consumer = Consumer(first_meas_id=7, timeout_ms=100)
+    consumer.ask("p1", MS)
+    assert consumer.take_verdict(verdict(), 2 * MS).result.why == "no sign of life"
+
+
+@pytest.mark.parametrize(("again", "is_alive"), [(health(1), False), (health(2), True), (health(1, "boot-2"), True)])
+def test_only_a_life_counter_that_changes_is_a_sign_of_life(consumer, again, is_alive):
+    consumer.take_health(again, 2000 * MS)
+    assert consumer.is_alive(4000 * MS) is is_alive
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"life": 2}',
+        b'{"life": true, "boot_id": "b"}',
+        b'{"life": 2.0, "boot_id": "b"}',
+        b"9" * 20_000,
+    ],
+)
+def test_what_is_no_sign_of_life_changes_nothing(consumer, payload):
+    with pytest.raises(MessageError):
+        consumer.take_health(payload, 2000 * MS)
+    assert not consumer.is_alive(3000 * MS)
+
+
+def test_after_a_new_sign_of_life_parts_pass_again(consumer):
+    consumer.ask("p1", 5000 * MS)
+    assert consumer.check_timer(5000 * MS).why == "no sign of life"
+    consumer.take_health(health(2), 6000 * MS)
+    consumer.ask("p1", 6001 * MS)
+    assert consumer.take_verdict(verdict(meas_id=8), 6002 * MS).result.action == "accept"
+
+
 def test_no_timer_runs_without_a_part(consumer):
     assert consumer.deadline_ns is None
     assert consumer.check_timer(10**18) is None
@@ -104,6 +164,7 @@ def test_a_second_verdict_for_one_part_is_a_contradiction(consumer):
 
 def test_simulated_verdicts_pass_only_when_asked_for():
     consumer = Consumer(first_meas_id=7, timeout_ms=100, accepts_simulated=True)
+    consumer.take_health(health(1), 0)
     consumer.ask("p1", 0)
     assert consumer.take_verdict(verdict(is_simulated=True, recipe="any"), MS).result.action == "accept"
 

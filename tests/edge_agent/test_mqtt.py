@@ -1,3 +1,4 @@
+import contextlib
 import json
 import logging
 import socket
@@ -12,12 +13,18 @@ from edge_agent.mqtt import LONGEST_RETRY_S, SHORTEST_RETRY_S, BrokerAddress, Mq
 from engines.errors import PublishError
 
 
+@pytest.fixture(params=["3.1.1", 5])
+def protocol(request):
+    return request.param
+
+
 @pytest.fixture
-def connect():
+def connect(protocol):
     clients = []
 
     def make(port, client_id="test", handlers=None, **options):
         login = {key: options.pop(key) for key in ("username", "password") if key in options}
+        login["protocol"] = protocol
         clients.append(MqttClient(BrokerAddress("127.0.0.1", port, **login), client_id, handlers or {}, **options))
         clients[-1].start()
         return clients[-1]
@@ -158,7 +165,7 @@ def test_a_receipt_tells_the_puback(mosquitto, connect):
     wait_until(lambda: published == [(receipt.generation, receipt.mid)])
 
 
-def test_a_full_queue_is_an_error_and_not_a_silent_loss(connect):
+def test_a_full_queue_is_an_error_and_not_a_silent_loss(connect, protocol):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
@@ -166,7 +173,7 @@ def test_a_full_queue_is_an_error_and_not_a_silent_loss(connect):
         peer, _ = listener.accept()
         with peer:
             peer.recv(1000)
-            peer.sendall(bytes.fromhex("20020000"))  # CONNACK, then never a PUBACK
+            peer.sendall(bytes.fromhex("2003000000" if protocol == 5 else "20020000"))  # CONNACK, never a PUBACK
             live(client)
             for _ in range(64):
                 client.publish("t", b"x")
@@ -177,23 +184,29 @@ def test_a_full_queue_is_an_error_and_not_a_silent_loss(connect):
 class RawBroker:
     """Speaks just enough MQTT to see when PUBACKs come."""
 
-    def __init__(self):
+    def __init__(self, protocol):
+        # MQTT 5 puts the length of its properties, here none, behind the heads of its packets.
+        self.no_properties = b"\0" if protocol == 5 else b""
         self.listener = socket.socket()
         self.listener.bind(("127.0.0.1", 0))
         self.listener.listen()
         self.port = self.listener.getsockname()[1]
 
-    def accept(self):
+    def accept(self, properties=None):
         self.peer, _ = self.listener.accept()
         self.peer.settimeout(DEADLINE_S)
-        self.peer.recv(1000)
-        self.peer.sendall(bytes.fromhex("20020000"))
+        self.connect_packet = self.peer.recv(1000)
+        self.packet(0x20, b"\0\0" + (properties or self.no_properties))
+
+    def grant(self):
         subscribe = self.peer.recv(1000)
-        self.peer.sendall(bytes((0x90, 3)) + subscribe[2:4] + b"\x01")
+        self.packet(0x90, subscribe[2:4] + self.no_properties + b"\x01")
+
+    def packet(self, kind, body):
+        self.peer.sendall(bytes((kind, len(body))) + body)
 
     def send(self, mid, payload):
-        body = b"\x00\x01t" + mid.to_bytes(2, "big") + payload
-        self.peer.sendall(bytes((0x32, len(body))) + body)
+        self.packet(0x32, b"\x00\x01t" + mid.to_bytes(2, "big") + self.no_properties + payload)
 
     def close(self):
         self.peer.close()
@@ -201,8 +214,8 @@ class RawBroker:
 
 
 @pytest.fixture
-def raw_broker():
-    broker = RawBroker()
+def raw_broker(protocol):
+    broker = RawBroker(protocol)
     yield broker
     broker.close()
 
@@ -216,6 +229,7 @@ def test_the_puback_goes_out_after_the_handler_returned(raw_broker, connect):
 
     connect(raw_broker.port, handlers={"t": handler})
     raw_broker.accept()
+    raw_broker.grant()
     raw_broker.send(7, b"{}")
     assert entered.wait(DEADLINE_S)
     raw_broker.peer.settimeout(0.1)
@@ -233,6 +247,7 @@ def test_a_handler_that_fails_gives_no_puback_and_the_thread_goes_on(raw_broker,
 
     client = connect(raw_broker.port, handlers={"t": handler})
     raw_broker.accept()
+    raw_broker.grant()
     raw_broker.send(1, b"bad")
     raw_broker.send(2, b"good")
     assert raw_broker.peer.recv(4) == bytes((0x40, 2, 0, 2))
@@ -249,13 +264,70 @@ def test_after_many_failures_the_connection_is_renewed(raw_broker, connect, capl
 
     client = connect(raw_broker.port, handlers={"t": handler})
     raw_broker.accept()
+    raw_broker.grant()
     for mid in range(1, 9):
         raw_broker.send(mid, b"x")
     wait_until(lambda: client.error is not None)
     assert "could not be handled" in str(client.error)
     raw_broker.peer.close()
     raw_broker.accept()
+    raw_broker.grant()
     live(client)
+
+
+def test_every_session_starts_clean_and_ends_with_its_connection(raw_broker, connect, protocol):
+    connect(raw_broker.port, handlers={"t": print})
+    for _ in range(2):
+        raw_broker.accept()
+        level, flags, rest = raw_broker.connect_packet[8], raw_broker.connect_packet[9], raw_broker.connect_packet[12:]
+        assert level == (5 if protocol == 5 else 4)
+        assert flags & 0b10
+        # No property, so no session expiry interval.
+        assert rest == raw_broker.no_properties + b"\0\x04test"
+        raw_broker.peer.close()
+
+
+@pytest.mark.parametrize("protocol", [5], indirect=True)
+def test_a_broker_that_takes_few_messages_at_once_is_not_sent_more(raw_broker, connect):
+    client = connect(raw_broker.port)
+    few = bytes.fromhex("03210002")  # receive maximum 2
+    raw_broker.accept(few)
+    assert raw_broker.peer.recv(10)[0] == 0xE0
+    raw_broker.peer.close()
+    raw_broker.accept(few)
+    live(client)
+    for number in range(5):
+        client.publish("t", f"{number}".encode())
+    raw_broker.peer.settimeout(0.3)
+    received = b""
+    with contextlib.suppress(TimeoutError):
+        while True:
+            received += raw_broker.peer.recv(1000)
+    assert received.count(b"\0\x01t") == 2
+
+
+@pytest.mark.parametrize("protocol", [5], indirect=True)
+def test_a_refused_publication_is_no_receipt_and_is_said_once(raw_broker, connect, caplog):
+    published = []
+    client = connect(raw_broker.port, on_published=lambda *key: published.append(key[1]))
+    raw_broker.accept()
+    live(client)
+    mids = [client.publish("t", b"x").mid for _ in range(3)]
+    for mid, reason in zip(mids, b"\x87\x87\x00", strict=True):
+        raw_broker.packet(0x40, mid.to_bytes(2, "big") + bytes((reason, 0)))
+    wait_until(lambda: published)
+    assert published == mids[2:]
+    assert caplog.text.count("publication refused reason=Not authorized") == 1
+
+
+@pytest.mark.parametrize("protocol", [5], indirect=True)
+def test_why_the_broker_ends_a_connection_is_said(raw_broker, connect):
+    client = connect(raw_broker.port)
+    raw_broker.accept()
+    live(client)
+    raw_broker.packet(0xE0, b"\x8e\0")
+    wait_until(lambda: client.error is not None)
+    assert "ended the connection: Session taken over" in str(client.error)
 
 
 def test_the_state_is_published_and_stopped_at_the_end(mosquitto, make_station, make_plc):

@@ -1,6 +1,8 @@
 import base64
 import json
+import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -94,6 +96,56 @@ def test_the_first_trigger_waits_for_ready(mosquitto, make_station):
 def test_a_station_that_never_gets_ready_is_an_error(mosquitto, capsys):
     assert watch(mosquitto.port, *PLC, "--parts", "1", "--start-timeout-s", "0.3") == 75
     assert "is silent, not ready. Check --site" in capsys.readouterr().err
+
+
+def test_a_station_without_a_sign_of_life_is_an_error(mosquitto, make_station, capsys):
+    station = make_station(mosquitto.port)
+    station.link.start()
+    assert watch(mosquitto.port, *PLC, "--parts", "1", "--start-timeout-s", "1.5") == 75
+    assert "is ready, without a sign of life" in capsys.readouterr().err
+
+
+def test_when_the_agent_hangs_parts_are_rejected_until_it_lives_again(
+    fitted_recipe, good_frames_folder, start_agent, mosquitto, tmp_path
+):
+    station, plc = start_agent(fitted_recipe, good_frames_folder)
+    plc.acknowledges = False
+    plc.wait_for_state("ready")
+    file = tmp_path / "parts.jsonl"
+    words = [
+        "watch",
+        "--broker",
+        f"127.0.0.1:{mosquitto.port}",
+        "--site",
+        "test",
+        "--station",
+        "cell",
+        *PLC[:-1],
+        "200",
+    ]
+    words += ["--accept-simulated", "--timeout-ms", "20000", "--json", str(file), "--parts", "50"]
+    player = threading.Thread(target=main, args=(words,))
+    player.start()
+
+    def results():
+        # The last line may be half written.
+        return [json.loads(line) for line in file.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+    wait_until(lambda: file.exists() and len(results()) >= 3)
+    assert {result["action"] for result in results()} == {"accept"}
+    station.process.send_signal(signal.SIGSTOP)
+    stopped = time.monotonic()
+    try:
+        wait_until(lambda: results()[-1]["why"] == "no sign of life")
+        # The last sign of life was up to a second old.
+        assert 1.5 < time.monotonic() - stopped < 4.5
+        count = len(results())
+        wait_until(lambda: len(results()) > count + 5)
+        assert {(one["action"], one["why"]) for one in results()[count:]} == {("reject", "no sign of life")}
+    finally:
+        station.process.send_signal(signal.SIGCONT)
+        player.join(2 * DEADLINE_S)
+    assert (results()[-1]["action"], results()[-1]["why"]) == ("accept", "PASS")
 
 
 def test_an_absent_broker_is_an_error(capsys):
