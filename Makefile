@@ -15,7 +15,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
 READY := .venv/ready
-SERVICE_PYTHON = $(DESTDIR)/opt/edge-agent/.venv/bin/python
+PROGRAMS = $(DESTDIR)/opt/edge-agent/.venv/bin
 
 .PHONY: demo test check lint gate opencv4 mosquitto systemd install-service uninstall-service clean
 
@@ -65,8 +65,8 @@ systemd:
 
 install-service:
 	@test -n "$(STATION)" || { echo "Say which station: sudo make install-service STATION=/path/to/station.yaml"; exit 64; }
-	@test -x $(SERVICE_PYTHON) || { echo "$(SERVICE_PYTHON) is missing. Install the program first: docs/operations.md."; exit 66; }
-	@$(SERVICE_PYTHON) -B systemd/install.py "$(STATION)" $(if $(DESTDIR),--destdir "$(DESTDIR)")
+	@test -x $(PROGRAMS)/edge-agent || { echo "$(PROGRAMS)/edge-agent is missing. Install the program first: docs/operations.md."; exit 66; }
+	@$(PROGRAMS)/python -B systemd/install.py "$(STATION)" $(if $(DESTDIR),--destdir "$(DESTDIR)")
 
 uninstall-service:
 	@$(PYTHON) -B systemd/uninstall.py $(if $(DESTDIR),--destdir "$(DESTDIR)")

@@ -66,7 +66,7 @@ def test_little_of_the_machine_is_exposed(system):
 
 
 @pytest.mark.parametrize(
-    ("needed", "newer"), [(253, {"Type=notify-reload"}), (254, {"RestartSteps=8", "RestartMaxDelaySec=60"})]
+    ("needed", "newer"), [(253, {"Type=notify-reload"}), (254, {"RestartSteps=4", "RestartMaxDelaySec=10"})]
 )
 def test_settings_of_newer_systemds_are_kept_apart(needed, newer):
     assert newer <= {*lines_of(SYSTEMD / f"edge-agent@.service.d/systemd-{needed}.conf")}
