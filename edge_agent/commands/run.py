@@ -6,6 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from edge_agent.journal import log_to_stderr
 from edge_agent.service import run_station
 from edge_agent.station import load_station
 
@@ -18,9 +19,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    logging.basicConfig(
-        level=logging.DEBUG if arguments.verbose else logging.INFO,
-        format="%(asctime)s level=%(levelname)s thread=%(threadName)s %(message)s",
-    )
+    log_to_stderr(logging.DEBUG if arguments.verbose else logging.INFO)
     run_station(load_station(arguments.config))
     return 0
