@@ -63,8 +63,10 @@ def _make_user() -> pwd.struct_passwd:
 
 def _make_own(folder: Path, owner: pwd.struct_passwd | None) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-    if owner:
-        os.chown(folder, owner.pw_uid, owner.pw_gid)
+    if owner and folder.stat().st_uid != owner.pw_uid:
+        # A new one, a disk that was mounted there, or one from another device.
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
 
 
 def _copy_recipe(wanted: Installation, owner: pwd.struct_passwd | None) -> None:
