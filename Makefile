@@ -4,20 +4,25 @@
 # make gate    fetch what builds engines without a GPU, TensorRT's bindings, and OpenCV 4.8
 # make opencv4 the contracts of cameras and engines on OpenCV 4.8 and numpy 1, as on JetPack 6
 #
+# sudo make install-service STATION=FILE   make the station of that file a service (docs/operations.md)
+# sudo make uninstall-service              remove the service, and leave all data
+#
 # PYTHON=python3.12       another interpreter (3.10 to 3.13; training needs 3.11 or newer)
 # TORCH_INDEX=URL         where pip looks for torch first, for example PyTorch's index of CPU builds
+# DESTDIR=DIR             install the service into this folder, and start nothing
 
 PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
 READY := .venv/ready
+PROGRAMS = $(DESTDIR)/opt/edge-agent/.venv/bin
 
-.PHONY: demo test check lint gate opencv4 mosquitto clean
+.PHONY: demo test check lint gate opencv4 mosquitto systemd install-service uninstall-service clean
 
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/run
 
-test: $(READY) mosquitto
+test: $(READY) mosquitto systemd
 	$(BIN)/pytest
 
 check: $(READY) lint gate opencv4 test
@@ -44,12 +49,27 @@ opencv4: $(READY) gate
 		else echo "OpenCV 4.8 is not there, so nothing was tried on it: run make gate where pip reaches an index" \
 			"(Python 3.13 has no wheel of the numpy 1 that it needs)."; fi
 
+# program, Debian's package of it, what is skipped without it
+define fetch_tool
+	@if ! PATH="$$PATH:/usr/sbin" command -v $(1) >/dev/null; then \
+		if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq $(2) >/dev/null; \
+		elif sudo -n true 2>/dev/null; then sudo apt-get update -qq && sudo apt-get install -y -qq $(2) >/dev/null; \
+		else echo "$(1) is missing: $(3) will be skipped. Install it with: sudo apt-get install $(2)"; fi; fi
+endef
+
 mosquitto:
-	@if ! PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null; then \
-		if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq mosquitto >/dev/null; \
-		elif sudo -n true 2>/dev/null; then sudo apt-get update -qq && sudo apt-get install -y -qq mosquitto >/dev/null; \
-		else echo "Mosquitto is missing: the tests that need a broker will be skipped." \
-			"Install it with: sudo apt-get install mosquitto"; fi; fi
+	$(call fetch_tool,mosquitto,mosquitto,the tests that need a broker)
+
+systemd:
+	$(call fetch_tool,systemd-analyze,systemd,the tests of the unit)
+
+install-service:
+	@test -n "$(STATION)" || { echo "Say which station: sudo make install-service STATION=/path/to/station.yaml"; exit 64; }
+	@test -x $(PROGRAMS)/edge-agent || { echo "$(PROGRAMS)/edge-agent is missing. Install the program first: docs/operations.md."; exit 66; }
+	@$(PROGRAMS)/python -B systemd/install.py "$(STATION)" $(if $(DESTDIR),--destdir "$(DESTDIR)")
+
+uninstall-service:
+	@$(PYTHON) -B systemd/uninstall.py $(if $(DESTDIR),--destdir "$(DESTDIR)")
 
 clean:
 	rm -rf .venv demo/work build *.egg-info

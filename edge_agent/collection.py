@@ -78,8 +78,10 @@ class Collection:
 
     def __init__(self, folder: Path, status: CollectionStatus) -> None:
         self.folder, self.status = folder, status
-        for name in ("frames", "rejected", "good", "defective"):
-            (folder / name).mkdir(parents=True)
+        for name in (".", "frames", "rejected", "good", "defective"):
+            (folder / name).mkdir(parents=True, exist_ok=name == ".")
+            # Whoever is in the service's group labels, whatever the service's umask is.
+            (folder / name).chmod(0o2775)
         (folder / FRAMES_FILE).write_text(_line(COLUMNS), encoding="utf-8")
         self._say()
 

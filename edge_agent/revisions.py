@@ -210,6 +210,8 @@ def _append(path: Path, change: Change) -> None:
 
 def _write(folder: Path, revision: ThresholdRevision, also: Mapping[str, bytes], versions: dict[str, str]) -> None:
     folder.mkdir()
+    # Whatever the umask: the service reads it as another user.
+    folder.chmod(0o755)
     for name, array in (("location.npy", revision.location), ("scale.npy", revision.scale)):
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)

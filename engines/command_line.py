@@ -31,6 +31,8 @@ def run_command(program: str, about: str, commands: Mapping[str, str], argv: Seq
             only the one that is asked for is imported, so that the agent starts fast.
         argv: Words after the program's name; None takes those of the process.
     """
+    # ONNX Runtime 1.29 and newer sends what it runs on and runs to its maker; before it is imported it can be told not to.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     if argv is None:
         # A service manager's stop cleans up as Ctrl-C does.
         signal.signal(signal.SIGTERM, signal.default_int_handler)

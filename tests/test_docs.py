@@ -7,13 +7,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel
 
 from calibrate.cli import COMMANDS as CALIBRATE
 from edge_agent.cli import COMMANDS as AGENT
+from edge_agent.drift import FIGURES
 from edge_agent.inspection import REASONS
+from edge_agent.messages import State
 from edge_agent.station import Station
 from engines import errors
 from engines.cli import COMMANDS as ENGINES
@@ -112,6 +115,20 @@ def test_every_station_key_is_documented(key):
 @pytest.mark.parametrize("reason", REASONS)
 def test_every_reason_is_documented_with_its_meaning(reason):
     assert f"| `{reason}` | {REASONS[reason]} |" in text_of("docs/plc.md")
+
+
+def states_and_reasons():
+    """Every state, and every reason for one that the agent's code gives."""
+    code = "\n".join(path.read_text() for path in (ROOT / "edge_agent").glob("*.py"))
+    reasons = re.findall(r'(?:set_(?:fault|weakness)\(|waiting_for(?:: str \| None)? = |"error", \()"(\w+)"', code)
+    reasons += [f"drift_{figure}" for figure in FIGURES] + [f"max_consecutive_{kind}" for kind in ("fail", "invalid")]
+    return sorted({*reasons, *get_args(State), "ack_broker"})
+
+
+@pytest.mark.parametrize("name", [*states_and_reasons(), *REASONS])
+def test_a_technician_finds_every_state_and_reason(name):
+    rows = [line for line in text_of("docs/operations.md").splitlines() if line.startswith("|")]
+    assert any(f"`{name}`" in row.split(" | ")[0] for row in rows)
 
 
 def test_every_exit_code_is_documented():

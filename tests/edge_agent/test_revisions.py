@@ -1,6 +1,7 @@
 """Threshold revisions: written whole, put in force at once, taken back, and every change logged."""
 
 import json
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -31,6 +32,16 @@ def test_a_saved_revision_has_the_next_name_and_is_not_in_force(recipe):
     assert save(recipe).name == "r0004"
     assert load_thresholds(recipe, name="r0004").name == "r0004"
     assert name_in_force(recipe) == "r0001"
+
+
+def test_a_revision_is_readable_by_the_service_whatever_the_technician_s_umask(recipe):
+    before = os.umask(0o077)
+    try:
+        folder = recipe / "thresholds" / save(recipe).name
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o644}
+    assert folder.stat().st_mode & 0o777 == 0o755
 
 
 def test_two_fits_at_once_make_two_revisions(recipe):

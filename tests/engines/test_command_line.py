@@ -1,6 +1,9 @@
 """What a command's exit code means, whatever happens inside."""
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -39,3 +42,17 @@ def test_an_error_of_ours_is_a_message_without_a_traceback(exit_code_of, capsys)
 def test_a_fault_of_the_disk_exits_74(exit_code_of, capsys):
     assert exit_code_of(OSError("no space")) == 74
     assert "Check the disk" in capsys.readouterr().err
+
+
+def test_onnxruntime_neither_calls_home_nor_marks_this_user(tiny_recipe, tmp_path):
+    """Its telemetry keeps a device id and a queue in the home directory."""
+    command = Path(sys.executable).with_name("edge-engines")
+    done = subprocess.run(
+        [command, "bench", tiny_recipe, "--runs", "1"],
+        check=False,
+        env={**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not [*tmp_path.rglob("*")]
