@@ -106,6 +106,7 @@ def test_a_recipe_that_the_service_would_not_find_is_refused_with_the_right_plac
 def test_a_damaged_recipe_is_refused(stage, refused):
     (stage.bench / "recipes/plate/model.cpu.onnx").write_bytes(b"half a mod")
     refused(78, "model.cpu.onnx was altered")
+    assert not stage.path("/var/lib/edge-agent/recipes").exists()
 
 
 def test_another_recipe_of_the_same_name_is_refused(stage, refused):
@@ -202,16 +203,19 @@ def test_a_csi_camera_gets_its_daemon_s_socket_until_it_is_gone(stage):
 def test_removed_it_leaves_what_a_person_made_and_says_where(stage):
     assert stage.install().returncode == 0
     person_s = stage.path(f"{DROP_INS}/override.conf")
-    person_s.parent.mkdir(parents=True, exist_ok=True)
+    person_s.parent.mkdir(parents=True)
     person_s.write_text("[Service]\nNice=-5\n")
+    (person_s.parent / "credentials.conf").write_text("[Service]\n")
     outbox = stage.path(f"/var/lib/edge-agent/{STATION}/outbox.db")
     outbox.write_bytes(b"verdicts")
     before = stage.files()
     done = stage.run("uninstall.py")
     assert done.returncode == 0, done.stderr
-    gone = {path for path in before if path not in stage.files()}
-    assert {path for path in gone if not path.endswith(".conf")} == {"etc/systemd/system/edge-agent@.service"}
-    assert person_s.exists()
+    left = stage.files()
+    assert {path for path in left if path.startswith(("etc/systemd", "etc/sysusers.d"))} == {
+        f"{DROP_INS[1:]}/override.conf"
+    }
+    assert {path for path in before if not path.startswith(("etc/systemd", "etc/sysusers.d"))} <= {*left}
     assert outbox.read_bytes() == b"verdicts"
     assert stage.path("/var/lib/edge-agent/recipes/plate/thresholds/current").exists()
     for kept in ("/etc/edge-agent", "/var/lib/edge-agent", "/var/cache/edge-agent", "/opt/edge-agent"):

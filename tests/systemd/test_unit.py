@@ -163,7 +163,9 @@ def service(stage, manager, as_ordinary_user):
 
 def test_the_agent_gets_ready_where_only_state_and_cache_can_be_written(service, manager, stage):
     wait_for(manager, "READY=1")
+    until = time.monotonic() + READY_WITHIN_S
     while "<6>level=INFO thread=MainThread state=ready reasons=-\n" not in service.journal():
+        assert time.monotonic() < until, service.journal()
         wait_for(manager, "WATCHDOG=1")
     service.send_signal(signal.SIGTERM)
     wait_for(manager, "STOPPING=1")
