@@ -160,7 +160,7 @@ class Agent:
                 if waiting := self._intake.next_part():
                     self._inspect(*waiting)
                 self._take_camera_events()
-                if not self._intake.has_parts:
+                if not self._intake.has_parts or self._commands.is_overdue:
                     self._handler.obey(self._commands.next_commands())
                     self._handler.end_selection()
                 self._keep_ready()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -20,6 +22,8 @@ from edge_agent.verdict_writer import Stored, UnstoredVerdict, VerdictWriter
 from engines.errors import OutboxError, PublishError
 
 log = logging.getLogger(__name__)
+
+_REMEMBERED = 1000
 
 
 class Answers:
@@ -47,7 +51,10 @@ class Answers:
         self._outbox, self._writer, self._state = outbox, writer, state
         self._wake_publisher, self._publish_unstored = wake_publisher, publish_unstored
         self._publish_late = publish_late
+        # A part that was answered without the outbox, or by it, is never answered in the other way.
+        self._lock = threading.Lock()
         self._unstored: dict[int, UnstoredVerdict] = {}
+        self._stored: deque[int] = deque(maxlen=_REMEMBERED)
         self.tally = Tally()
         self.timer = DeadlineTimer(lambda part: self.finish(Judgement(reason="deadline"), None, part))
 
@@ -57,10 +64,15 @@ class Answers:
         """Store a verdict and have it sent; for any thread.
 
         Returns:
-            What was stored, or came too late for that; None if it could not be stored: it is answered INVALID/outbox.
+            What was stored, or came too late for that; None if the part is answered INVALID/outbox.
         """
         try:
-            stored = self._writer.write(judgement, event, part)
+            with self._lock:
+                if part is not None and part.trigger_id in self._unstored:
+                    return None
+                stored = self._writer.write(judgement, event, part)
+                if part is not None:
+                    self._stored.append(part.trigger_id)
         except OutboxError as problem:
             self._state.set_fault("outbox", problem)
             if part is not None:
@@ -96,20 +108,25 @@ class Answers:
         """Tell the PLC at once; once the outbox works again the same verdict is stored. For any thread."""
         self._state.set_fault("outbox", problem)
         self.timer.forget(part)
-        verdict = self._unstored.get(part.trigger_id)
-        if verdict is None:
-            verdict = self._writer.unstored("outbox", part)
-            self.tally.add(verdict.inspection)
-            _log(verdict.inspection, Judgement(), is_late=False)
-        if part.trigger_id:
-            self._unstored[part.trigger_id] = verdict
+        with self._lock:
+            if part.trigger_id in self._stored:
+                return
+            verdict = self._unstored.get(part.trigger_id)
+            if verdict is None:
+                verdict = self._writer.unstored("outbox", part)
+                self.tally.add(verdict.inspection)
+                _log(verdict.inspection, Judgement(), is_late=False)
+            if part.trigger_id:
+                self._unstored[part.trigger_id] = verdict
         try:
             self._publish_unstored(verdict.payload)
         except PublishError:
             log.warning("verdict sent later seq=%d meas_id=%s", verdict.inspection.seq, part.trigger.meas_id)
 
     def refuse_open_parts(self, reason: str) -> None:
-        """Give every part that still has no verdict this one."""
+        """Give every part that still has no verdict this one; what was answered without the outbox is stored first."""
+        if self._unstored:
+            self.outbox_works_again()
         try:
             parts = self._outbox.open_triggers()
         except OutboxError as problem:
@@ -121,10 +138,10 @@ class Answers:
     def outbox_works_again(self) -> bool:
         """Return whether the outbox can be written, after what was answered without it is in it."""
         try:
-            self._outbox.probe()
             for trigger_id, verdict in list(self._unstored.items()):
                 self._writer.store_later(verdict)
                 del self._unstored[trigger_id]
+            self._outbox.probe()
         except OutboxError:
             return False
         self._wake_publisher()

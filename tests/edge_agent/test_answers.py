@@ -173,3 +173,24 @@ def test_the_real_result_behind_a_missed_deadline_is_told_under_the_id_of_the_ve
     assert result_id == content["result_id"] == stored["result_id"]
     assert (content["verdict"], content["score"], content["meas_id"]) == ("PASS", 1.5, "1")
     assert stand.answers.tally.content()["verdicts"] == {"PASS": 0, "FAIL": 0, "INVALID": 1}
+
+
+def test_a_part_that_was_told_invalid_outbox_gets_no_other_verdict_when_the_outbox_works_a_moment_later(stand):
+    part = stand.accept()
+    stand.outbox.is_full = True
+    assert stand.answers.finish(refused("deadline"), None, part) is None
+    stand.outbox.is_full = False
+    found = Judgement(decision=Decision("PASS", 1.5, (), np.zeros((64, 64), bool)))
+    assert stand.answers.finish(found, None, part) is None
+    assert stand.stored() == []
+    stand.answers.refuse_open_parts("not_ready")
+    assert [v["reasons"] for v in stand.stored()] == [["outbox"]]
+    assert {v["result_id"] for v in stand.published} == {v["result_id"] for v in stand.stored()}
+
+
+def test_a_part_that_has_its_verdict_is_not_told_invalid_outbox(stand):
+    part = stand.accept()
+    assert stand.answers.finish(refused("no_frame"), None, part)
+    stand.outbox.is_full = True
+    assert stand.answers.finish(refused("deadline"), None, part) is None
+    assert stand.published == []

@@ -153,8 +153,10 @@ def test_a_malformed_command_harms_nothing(running):
     assert plc.command("reload", "z")["ok"]
 
 
-def test_under_load_no_verdict_is_lost_doubled_or_judged_by_half_a_revision(running, recipe):
-    station, plc = running
+def test_under_load_no_verdict_is_lost_doubled_or_judged_by_half_a_revision(recipe, good_frames_folder, start_agent):
+    patience = {"deadline_ms": 60_000, "capture_within_ms": 60_000}
+    station, plc = start_agent(recipe, good_frames_folder, trigger=patience)
+    plc.wait_for_state("ready")
     limits = {"r0001": plc.ask("first")["limit"]}
     limits[revise(recipe, factor=limits["r0001"] * 1.5)] = limits["r0001"] * 1.5
     over = threading.Event()
