@@ -174,16 +174,21 @@ def test_under_load_no_verdict_is_lost_doubled_or_judged_by_half_a_revision(reci
         for number in range(PARTS_UNDER_LOAD):
             plc.trigger(f"load-{number}")
             time.sleep(0.01)
-        verdicts = [plc.verdict() for _ in range(PARTS_UNDER_LOAD)]
+        # A slow machine acknowledges late: the same result may come again, another one may not.
+        answers = {}
+        while len(answers) < PARTS_UNDER_LOAD:
+            verdict = plc.verdict()
+            assert answers.setdefault(verdict["meas_id"], verdict)["result_id"] == verdict["result_id"]
+        verdicts = list(answers.values())
     finally:
         over.set()
         changing.join()
-    assert Counter(v["meas_id"] for v in verdicts) == Counter(f"load-{n}" for n in range(PARTS_UNDER_LOAD))
+    assert set(answers) == {f"load-{n}" for n in range(PARTS_UNDER_LOAD)}
     assert all(v["limit"] == pytest.approx(limits[v["threshold_rev"]]) for v in verdicts)
     assert {v["threshold_rev"] for v in verdicts} == set(limits)
     assert Counter(v["verdict"] for v in verdicts)["INVALID"] == 0
-    time.sleep(1.0)
-    assert plc.verdicts.empty()
+    known = {verdict["result_id"] for verdict in verdicts}
+    assert {plc.verdicts.get_nowait()["result_id"] for _ in range(plc.verdicts.qsize())} <= known
 
 
 @pytest.fixture
