@@ -45,7 +45,7 @@ from engines.errors import UsageError
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 FALSE_REJECT_RATE = 0.05
 LARGER = (2, 4, 8)
-_KEY = ("dataset", "seed")
+_KEY = ("dataset", "seed", "minutes")
 _CARDS = {"groups": "as it is", "groups_larger": "with larger defects"}
 _CHECKS = 4
 _SEED = 11
@@ -158,8 +158,25 @@ def by_label(defects: Sequence[RealDefect]) -> dict[str, dict[str, float]]:
 
 def tables(rows: Sequence[Row]) -> str:
     """Return what the rows say, as Markdown."""
-    shares = ["data set", "seed", "card", "groups", "in the interval", "no further apart than chance", "caught more, less"]
-    measured = ["data set", "seed", "10, 25, 60 drawn", "card's sizes", "real sizes", "real contrasts", "caught", "rejected"]
+    shares = [
+        "data set",
+        "seed",
+        "card",
+        "groups",
+        "in the interval",
+        "no further apart than chance",
+        "caught more, less",
+    ]
+    measured = [
+        "data set",
+        "seed",
+        "10, 25, 60 drawn",
+        "card's sizes",
+        "real sizes",
+        "real contrasts",
+        "caught",
+        "rejected",
+    ]
     groups = ["data set", "seed", "drawn as", "size", "contrast", "card says", "real, caught", "chance"]
     return "\n\n".join(
         [

@@ -1,6 +1,6 @@
 """How much longer `edge-calibrate fit` takes than the pure inference of the same number of frames.
 
-    python benchmarks/fit_time.py [--frames 10000] [--turn-s 10]
+    python benchmarks/fit_time.py [--frames 10000] [--turn-s 6]
 
 Frames of the synthetic plate, 256 x 256 in colour, and a recipe with maps of 256 x 256 are made in --work and kept;
 speed does not depend on how long the recipe was trained. The real command and the bare inference of frames that are in
@@ -60,7 +60,7 @@ def main() -> int:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=10_000, metavar="N")
-    parser.add_argument("--turn-s", type=float, default=10.0, metavar="S", help="length of one turn")
+    parser.add_argument("--turn-s", type=float, default=6.0, metavar="S", help="length of the fit's turns")
     parser.add_argument("--work", type=Path, default=Path("benchmark-fit-time"), metavar="DIR")
     parser.add_argument("--rows", type=Path, default=RESULTS / "fit-time.jsonl", metavar="FILE")
     parser.add_argument("--table", type=Path, default=RESULTS / "thresholds.md", metavar="FILE")
@@ -132,7 +132,16 @@ def ratio_of(turns: Turns, frames: int, leave_out: list[str]) -> float:
 
 def tables(rows: list[Row]) -> str:
     """Return what the rows say, as Markdown."""
-    titles = ["frames", "fit over inference", "with the card", "one inference", "peak memory", "turns", "load", "commit"]
+    titles = [
+        "frames",
+        "fit over inference",
+        "with the card",
+        "one inference",
+        "peak memory",
+        "turns",
+        "load",
+        "commit",
+    ]
     totals = [
         [
             f"{row['frames']:,}",

@@ -9,7 +9,6 @@ from engines.errors import UsageError
 from engines.files import replace_file
 
 
-
 def marks(part: str = "") -> tuple[str, str]:
     """Return the lines between which a generated part of a document stands."""
     name = f"generated {part}" if part else "generated"

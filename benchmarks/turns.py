@@ -16,6 +16,8 @@ from calibrate.recipe_engine import RecipeEngine
 from engines.images import Frame
 
 _POLL_S = 0.02
+# Its turns need only be long enough for a mean.
+_INFERENCE_SHARE = 1 / 3
 _LAST = "saving"
 # A finished progress bar in a file: its label, the bar, and how many of how many.
 _BAR = re.compile(r"^(?P<label>[a-z ]+?) +\S+ +(?P<done>\d+)/(?P=done)\b", re.MULTILINE)
@@ -71,7 +73,7 @@ class _Stopped:
     def __init__(self, words: Sequence[str], log: Path) -> None:
         self._log = log
         with log.open("wb") as file:
-            self.process = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)  # noqa: S603
+            self.process = subprocess.Popen(words, stdout=file, stderr=subprocess.STDOUT)
         self._bars = 0
         self.stop()
 
@@ -117,10 +119,10 @@ def take_turns(words: Sequence[str], inference: Inference, log: Path, *, turn_s:
         words: The command.
         inference: What it is compared with.
         log: Where its output goes.
-        turn_s: Length of a turn of each.
+        turn_s: Length of a turn of the command.
     """
     found = Turns()
-    inference.run(min(turn_s, 1.0))
+    inference.run(_INFERENCE_SHARE * turn_s)
     command = _Stopped(words, log)
     open_cost = 0.0
     try:
@@ -128,7 +130,7 @@ def take_turns(words: Sequence[str], inference: Inference, log: Path, *, turn_s:
             pieces = command.run(turn_s)
             if command.process.returncode is None:
                 found.peak_mb = max(found.peak_mb, command.peak_mb())
-            rate = inference.run(turn_s)
+            rate = inference.run(_INFERENCE_SHARE * turn_s)
             found.inference_ms.append(1000 / rate)
             for label, seconds in pieces:
                 open_cost += seconds * rate
