@@ -47,6 +47,8 @@ FALSE_REJECT_RATE = 0.05
 LARGER = (2, 4, 8)
 _KEY = ("dataset", "seed", "minutes")
 _CARDS = {"groups": "as it is", "groups_larger": "with larger defects"}
+# A share of fewer can hardly lie in an interval: one defect is caught or is not.
+FEWEST = 5
 _CHECKS = 4
 _SEED = 11
 
@@ -78,7 +80,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def measure(recipe: Path, data: Path, looks: Path) -> Row:
     """Fit with the card on a copy of the recipe, and measure the real defects."""
-    images = data / "train" / "good"
+    commit, images = code_commit(), data / "train" / "good"
     uses = assign_uses(recipe, images)
     groups = len({frame.group for frame in uses if frame.use == "factor"})
     wish = FitWish(max(FALSE_REJECT_RATE, 1 / (groups + 1)))
@@ -95,13 +97,13 @@ def measure(recipe: Path, data: Path, looks: Path) -> Row:
             defects = measure_defects(engine, thresholds, defective, good)
             training = engine.recipe.training
     command = f"python benchmarks/card.py --recipe RECIPE --data DATA/{data.name}"
-    note_look(looks, day=today(), commit=code_commit(), dataset=data.name, command=command, image_auroc=None)
+    note_look(looks, day=today(), commit=commit, dataset=data.name, command=command, image_auroc=None)
     return {
         "dataset": data.name,
         "seed": training.seed,
         "minutes": training.minutes,
         "command": command,
-        "commit": code_commit(),
+        "commit": commit,
         "date": today(),
         "machine": machine(),
         "load": load_average(),
@@ -192,21 +194,22 @@ def tables(rows: Sequence[Row]) -> str:
 
 def _share_row(row: Row, key: str) -> list[str]:
     groups = row[key]
-
-    def share(held: Sequence[Row]) -> str:
-        return f"{len(held)} of {len(groups)} ({percent(len(held) / len(groups), 0)})"
-
+    large = [group for group in groups if group["real"] >= FEWEST]
     outside = [group for group in groups if not group["within"]]
     more = sum(group["caught"] / group["real"] > group["high"] for group in outside)
     return [
         row["dataset"],
         str(row["seed"]),
         _CARDS[key],
-        str(len(groups)),
-        share([group for group in groups if group["within"]]),
-        share([group for group in groups if group["chance"] >= SIGNIFICANT]),
+        _share(groups, [group["within"] for group in groups]),
+        _share(large, [group["within"] for group in large]),
+        _share(groups, [group["chance"] >= SIGNIFICANT for group in groups]),
         f"{more}, {len(outside) - more}",
     ]
+
+
+def _share(groups: Sequence[Row], held: Sequence[bool]) -> str:
+    return f"{sum(held)} of {len(groups)} ({percent(sum(held) / len(groups), 0)})" if groups else "-"
 
 
 def _measured_row(row: Row) -> list[str]:

@@ -100,6 +100,7 @@ def measure(recipe: Path, images: Path, frames: int, turn_s: float) -> Row:
     Raises:
         EngineError: The fit failed, and has said why.
     """
+    commit = code_commit()
     with tempfile.TemporaryDirectory(prefix="fit-time-") as scratch, closing(RecipeEngine(recipe)) as engine:
         copy = shutil.copytree(recipe, Path(scratch) / "recipe")
         inference = Inference(engine, [engine.read(path) for path in list_images(images)[:_IN_MEMORY]])
@@ -112,7 +113,7 @@ def measure(recipe: Path, images: Path, frames: int, turn_s: float) -> Row:
         "frames": frames,
         "frame": [SIZE_PX, SIZE_PX, 3],
         "maps": load_recipe(recipe).maps_shape,
-        "commit": code_commit(),
+        "commit": commit,
         "date": today(),
         "machine": machine(),
         "load": load_average(),
