@@ -17,7 +17,7 @@ import shutil
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from itertools import product
 from pathlib import Path
@@ -25,8 +25,9 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from card_groups import SIGNIFICANT, compare_groups
-from generated import percent, table, write_generated
+from card_groups import compare_groups
+from card_tables import tables
+from generated import write_generated
 from looks import note_look
 from origin import code_commit, load_average, machine, today
 from progress import run_program
@@ -46,9 +47,6 @@ RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 FALSE_REJECT_RATE = 0.05
 LARGER = (2, 4, 8)
 _KEY = ("dataset", "seed", "minutes")
-_CARDS = {"groups": "as it is", "groups_larger": "with larger defects"}
-# A share of fewer can hardly lie in an interval: one defect is caught or is not.
-FEWEST = 5
 _CHECKS = 4
 _SEED = 11
 
@@ -156,91 +154,6 @@ def by_label(defects: Sequence[RealDefect]) -> dict[str, dict[str, float]]:
         }
         for label, group in sorted(members.items())
     }
-
-
-def tables(rows: Sequence[Row]) -> str:
-    """Return what the rows say, as Markdown."""
-    shares = [
-        "data set",
-        "seed",
-        "card",
-        "groups",
-        "in the interval",
-        "no further apart than chance",
-        "caught more, less",
-    ]
-    measured = [
-        "data set",
-        "seed",
-        "10, 25, 60 drawn",
-        "card's sizes",
-        "real sizes",
-        "real contrasts",
-        "caught",
-        "rejected",
-    ]
-    groups = ["data set", "seed", "drawn as", "size", "contrast", "card says", "real, caught", "chance"]
-    return "\n\n".join(
-        [
-            "### Groups of real defects whose share lies in the card's interval",
-            table(shares, [_share_row(row, key) for row in rows for key in _CARDS]),
-            "### What was measured: contrasts of drawn defects; smallest, median and largest of real ones",
-            table(measured, [_measured_row(row) for row in rows]),
-            "### Groups outside the interval of the card as it is",
-            table(groups, [line for row in rows for line in _group_rows(row)]),
-        ]
-    )
-
-
-def _share_row(row: Row, key: str) -> list[str]:
-    groups = row[key]
-    large = [group for group in groups if group["real"] >= FEWEST]
-    outside = [group for group in groups if not group["within"]]
-    more = sum(group["caught"] / group["real"] > group["high"] for group in outside)
-    return [
-        row["dataset"],
-        str(row["seed"]),
-        _CARDS[key],
-        _share(groups, [group["within"] for group in groups]),
-        _share(large, [group["within"] for group in large]),
-        _share(groups, [group["chance"] >= SIGNIFICANT for group in groups]),
-        f"{more}, {len(outside) - more}",
-    ]
-
-
-def _share(groups: Sequence[Row], held: Sequence[bool]) -> str:
-    return f"{sum(held)} of {len(groups)} ({percent(sum(held) / len(groups), 0)})" if groups else "-"
-
-
-def _measured_row(row: Row) -> list[str]:
-    labels = row["by_label"].values()
-    return [
-        row["dataset"],
-        str(row["seed"]),
-        ", ".join(f"{value:.0f}" for value in row["contrast_check"].values()),
-        "{:.0f} to {:.0f} px".format(*row["size_px"]),
-        "{:.0f}, {:.0f}, {:.0f} px".format(*row["real_size_px"]),
-        "{:.0f}, {:.0f}, {:.0f}".format(*row["real_contrast"]),
-        f"{sum(label['caught'] for label in labels)} of {row['defects']}",
-        f"{sum(label['rejected'] for label in labels)} of {row['defects']}",
-    ]
-
-
-def _group_rows(row: Row) -> Iterator[list[str]]:
-    for group in row["groups"]:
-        if group["within"]:
-            continue
-        share = group["drawn_caught"] / group["drawn"]
-        yield [
-            row["dataset"],
-            str(row["seed"]),
-            " or ".join(group["kinds"]),
-            f"beyond {group['size_px']:g} px" if group["beyond"] else f"{group['size_px']:g} px",
-            f"{group['contrast']:g}",
-            f"{percent(share, 0)} [{percent(group['low'], 0)}, {percent(group['high'], 0)}]",
-            f"{group['caught']} of {group['real']}",
-            f"{group['chance']:.2g}",
-        ]
 
 
 if __name__ == "__main__":
