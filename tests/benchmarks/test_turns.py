@@ -1,6 +1,7 @@
 """A command and an inference in turns: only the command's own time counts, in the pace of the moment."""
 
 import sys
+import time
 
 import pytest
 from turns import take_turns
@@ -19,26 +20,33 @@ sys.exit(int(sys.argv[1]))
 """
 
 
+TURN_S, RATE = 0.2, 10.0
+
+
 class Steady:
-    """An inference of ten frames a second, which says how often it was asked."""
+    """An inference that says how often it was asked."""
 
     def __init__(self):
         self.turns = 0
 
     def run(self, seconds):
         self.turns += 1
-        return 10.0
+        time.sleep(TURN_S)
+        return RATE
 
 
 @pytest.mark.parametrize("code", [0, 65])
 def test_the_parts_of_a_command_cost_what_inference_would_have_done(tmp_path, code):
     inference = Steady()
+    began = time.perf_counter()
     turns = take_turns([sys.executable, "-c", WORK, str(code)], inference, tmp_path / "log", turn_s=0.1)
+    passed = time.perf_counter() - began
     assert turns.code == code
+    assert sum(turns.cost_frames.values()) / RATE <= passed - inference.turns * TURN_S
     assert list(turns.cost_frames) == ["reading", "location and scale", "saving"]
-    assert turns.cost_frames["reading"] >= 3 * 0.9
-    assert turns.cost_frames["location and scale"] >= 3 * 0.9
-    assert turns.median_inference_ms == pytest.approx(100)
+    assert turns.cost_frames["reading"] >= 0.29 * RATE
+    assert turns.cost_frames["location and scale"] >= 0.29 * RATE
+    assert turns.median_inference_ms == pytest.approx(1000 / RATE)
     assert inference.turns > 4
     assert turns.peak_mb > 1
     assert "5/5" in turns.said
