@@ -143,8 +143,14 @@ def test_a_clock_that_jumps_back_loses_and_disorders_nothing(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda frame: cv2.resize(frame, (98, 80)), "a frame is 98 x 80 colour but the recipe takes 96 x 80 colour"),
-        (lambda frame: cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), "a frame is 96 x 80 grey but the recipe takes"),
+        (
+            lambda frame: cv2.resize(frame, (98, 80)),
+            "a frame is 98 x 80 colour but the recipe takes 96 x 80 colour. Use frames of one size",
+        ),
+        (
+            lambda frame: cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY),
+            "but the recipe takes 96 x 80 colour. Record it with the camera and format of the recipe",
+        ),
     ],
     ids=["size", "camera"],
 )
