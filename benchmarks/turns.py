@@ -28,8 +28,8 @@ class Turns:
     """What came of the turns.
 
     Attributes:
-        cost_frames: Time of each part of the command, named by the progress bar that ends it, in inferences that would
-            have been done in it.
+        cost_frames: Time of each part of the command, named by the progress bar that ends it (`saving`: the rest), in
+            inferences that would have been done in it.
         inference_ms: Of each turn, the mean time of an inference.
         peak_mb: The largest memory of the command.
         code: Its exit code.
