@@ -8,26 +8,40 @@ from pathlib import Path
 from engines.errors import UsageError
 from engines.files import replace_file
 
-BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
+
+def marks(part: str = "") -> tuple[str, str]:
+    """Return the lines between which a generated part of a document stands."""
+    name = f"generated {part}" if part else "generated"
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
 
 
-def write_generated(path: Path, content: str, *, title: str) -> None:
+BEGIN, END = marks()
+
+
+def write_generated(path: Path, content: str, *, title: str, part: str = "") -> None:
     """Replace the generated part of a document; a document that does not exist is begun with a title.
+
+    Args:
+        path: The document.
+        content: What stands between the marks from now on.
+        title: Of a new document.
+        part: Which part, where several programs write into the document.
 
     Raises:
         UsageError: The marks are not there, each once and in order.
     """
+    begin, end = marks(part)
     before, after = f"# {title}\n\n", "\n"
     if path.is_file():
         text = path.read_text(encoding="utf-8")
-        if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
             raise UsageError(
                 f"{path} has no place for the generated tables.",
-                fix=f"Put the lines `{BEGIN}` and `{END}` where they belong.",
+                fix=f"Put the lines `{begin}` and `{end}` where they belong.",
             )
-        before, after = text.split(BEGIN)[0], text.split(END)[1]
+        before, after = text.split(begin)[0], text.split(end)[1]
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, f"{before}{BEGIN}\n\n{content.strip()}\n\n{END}{after}".encode())
+    replace_file(path, f"{before}{begin}\n\n{content.strip()}\n\n{end}{after}".encode())
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

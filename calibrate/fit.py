@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -14,21 +14,23 @@ from pathlib import Path
 
 from calibrate.conformal import at_sensitivity, check_enough_groups, conformal_factor
 from calibrate.figures import percent
-from calibrate.good_frames import FitFrame, GroupBy, assign_uses
+from calibrate.good_frames import FitFrame, GroupBy, Use, assign_uses
 from calibrate.ignored import read_ignored
-from calibrate.recipe_engine import RecipeEngine
+from calibrate.recipe_engine import LoadedFrame, RecipeEngine
 from calibrate.sensitivity import CARD_FILE, card, run_trials
 from calibrate.suspects import stand_out
 from calibrate.usual_frames import UsualFrames
-from edge_agent.decision import decide, score, z_map
+from edge_agent.decision import check_maps, decide, score, z_map
 from edge_agent.drift import figures_of, usual_of
 from edge_agent.frame_limits import brightness_and_contrast, fit_frame_limits
 from edge_agent.inspection import Mask
 from edge_agent.revisions import UNNAMED, printable, save_thresholds, this_user
 from edge_agent.thresholds import Calibration, Figure, FrameLimits, Promise, ThresholdRevision
 from engines.command_line import track
-from engines.errors import DatasetError, ThresholdsError, UsageError
+from engines.errors import DatasetError, EngineError, FrameError, StorageError, ThresholdsError, UsageError
 from engines.golden import load_golden
+from engines.parallel import map_ahead
+from engines.runtime import Maps
 
 _SHOWN_SUSPECTS = 10
 
@@ -84,6 +86,8 @@ def fit(
         UsageError: The smallest defect is larger than the inspected region.
         PromiseError: There are too few good parts for the wish.
         ThresholdsError: With these thresholds a test piece would pass.
+        EngineError: The engine gives maps that cannot be.
+        StorageError: The revision could not be written; nothing of it is left.
     """
     min_area = _min_area_map_px(engine, wish.min_area_px)
     ignored = read_ignored(wish.ignore, engine.recipe, min_area=min_area)
@@ -117,13 +121,8 @@ def fit(
     revision = ThresholdRevision(location, scale, calibration)
     if must_reject_test_pieces:
         check_test_pieces(engine, revision)
-    return save_thresholds(
-        engine.folder,
-        revision,
-        images_csv=_images_csv(frames, unseen.scores),
-        versions={"edge-agent": version("edge-agent")},
-        also=_card_file(engine, frames, revision) if with_card else {},
-    )
+    also = _card_file(engine, frames, revision) if with_card else {}
+    return _save(engine.folder, revision, _images_csv(frames, unseen.scores), also)
 
 
 def _cut_off(unlabelled: int) -> str:
@@ -142,16 +141,30 @@ class _Unseen:
     figures: dict[Figure, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
+def _maps_of_each(
+    engine: RecipeEngine, frames: Sequence[FitFrame], use: Use, *, label: str
+) -> Iterator[tuple[FitFrame, LoadedFrame, Maps]]:
+    """Yield each frame of one use with its pixels and its maps, which are valid until the next; files are read ahead."""
+    chosen = [frame for frame in frames if frame.use == use]
+    read = map_ahead(lambda frame: engine.load(frame.path), chosen, threads=1)
+    for frame, loaded in zip(chosen, track(read, label=label, total=len(chosen)), strict=True):
+        maps = engine.maps(loaded.pixels)
+        try:
+            check_maps(maps)
+        except FrameError as problem:
+            raise EngineError(f"{frame.path}: {problem.problem}", fix=problem.fix) from problem
+        yield frame, loaded, maps
+
+
 def _usual_frames(
     engine: RecipeEngine, frames: Sequence[FitFrame], ignored: Mask, min_area: int, shown: list[tuple[float, float]]
 ) -> UsualFrames:
     """Look at the frames of location and scale; brightness and contrast of each are added to `shown`."""
     usual = UsualFrames(min_area)
-    for frame in track([f for f in frames if f.use == "location"], label="location and scale"):
-        loaded = engine.load(frame.path)
+    for frame, loaded, maps in _maps_of_each(engine, frames, "location", label="location and scale"):
         shown.append(brightness_and_contrast(loaded.pixels))
         padding = engine.padding(loaded)
-        usual.add(frame.path.name, engine.maps(loaded.pixels), ignored if padding is None else padding | ignored)
+        usual.add(frame.path.name, maps, ignored if padding is None else padding | ignored)
     return usual
 
 
@@ -160,10 +173,9 @@ def _score_unseen(
 ) -> _Unseen:
     """Score the frames that give the factor; brightness and contrast of each are added to `shown`."""
     found = _Unseen()
-    for frame in track([f for f in frames if f.use == "factor"], label="factor"):
-        loaded = engine.load(frame.path)
+    for frame, loaded, maps in _maps_of_each(engine, frames, "factor", label="factor"):
         shown.append(brightness_and_contrast(loaded.pixels))
-        z = z_map(engine.maps(loaded.pixels), engine.thresholds_for(loaded, draft))
+        z = z_map(maps, engine.thresholds_for(loaded, draft))
         value = found.scores[frame.sha256] = score(z, draft.min_area_map_px)
         found.of_group[frame.group] = max(value, found.of_group.get(frame.group, value))
         for name, figure in figures_of(loaded.pixels, value).items():
@@ -174,6 +186,17 @@ def _score_unseen(
 def _card_file(engine: RecipeEngine, frames: Sequence[FitFrame], revision: ThresholdRevision) -> dict[str, bytes]:
     trials = run_trials(engine, [frame.path for frame in frames if frame.use == "factor"], revision)
     return {CARD_FILE: json.dumps(card(trials, revision.factor), indent=1).encode()}
+
+
+def _save(folder: Path, revision: ThresholdRevision, images_csv: str, also: Mapping[str, bytes]) -> ThresholdRevision:
+    versions = {"edge-agent": version("edge-agent")}
+    try:
+        return save_thresholds(folder, revision, images_csv=images_csv, versions=versions, also=also)
+    except OSError as problem:
+        raise StorageError(
+            f"the new threshold revision cannot be written to {folder}: {problem.strerror}.",
+            fix="Free space on that disk or correct its permissions, and fit again; what is in force has not changed.",
+        ) from problem
 
 
 def _suspects(usual: UsualFrames, frames: Sequence[FitFrame], scores: dict[str, float]) -> list[str]:

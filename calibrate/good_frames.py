@@ -14,6 +14,7 @@ from engines.command_line import track
 from engines.errors import DatasetError, FrameError, UsageError
 from engines.files import replace_file
 from engines.images import list_images, pixel_sha256, read_image
+from engines.parallel import map_ahead
 from engines.recipe import IMAGES_FILE
 from engines.sample_split import GROUPS_FILE, Sample, merge_groups, read_groups
 from engines.survey import check_few_unusable
@@ -98,13 +99,12 @@ def _read_samples(images: Path, group_by: GroupBy | None) -> tuple[list[Sample],
     groups = _groups_of(images, paths, group_by)
     samples: list[Sample] = []
     faults: list[str] = []
-    for path in track(paths, label="reading"):
-        try:
-            digest = pixel_sha256(read_image(path))
-        except FrameError as problem:
-            faults.append(problem.problem)
-            continue
-        samples.append(Sample(path, digest, groups.get(path.name, digest)))
+    read = track(map_ahead(_hash_of, paths), label="reading", total=len(paths))
+    for path, found in zip(paths, read, strict=True):
+        if isinstance(found, FrameError):
+            faults.append(found.problem)
+        else:
+            samples.append(Sample(path, found, groups.get(path.name, found)))
     check_few_unusable(images, faults, len(paths))
     for fault in faults:
         print(f"skipped: {fault}", file=sys.stderr)
@@ -117,6 +117,13 @@ def _read_samples(images: Path, group_by: GroupBy | None) -> tuple[list[Sample],
         if first.path != sample.path:
             print(f"counted once: {sample.path.name} has the pixels of {first.path.name}", file=sys.stderr)
     return list(different.values()), {sample.path.name: sample.sha256 for sample in samples}
+
+
+def _hash_of(path: Path) -> str | FrameError:
+    try:
+        return pixel_sha256(read_image(path))
+    except FrameError as problem:
+        return problem
 
 
 def _groups_of(images: Path, paths: Sequence[Path], group_by: GroupBy | None) -> dict[str, str]:

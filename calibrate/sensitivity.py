@@ -48,16 +48,19 @@ class Trial:
     score: float
 
 
-def run_trials(engine: RecipeEngine, paths: Sequence[Path], thresholds: ThresholdRevision) -> list[Trial]:
+def run_trials(
+    engine: RecipeEngine, paths: Sequence[Path], thresholds: ThresholdRevision, *, sizes: Sequence[float] | None = None
+) -> list[Trial]:
     """Draw defects on good frames, and say how far each stands out.
 
     Args:
         engine: The model on the line.
         paths: Good frames that neither the network nor location and scale have seen.
         thresholds: Location, scale and smallest area; the factor does not count.
+        sizes: In camera pixels; None takes those of the card.
     """
     random = np.random.default_rng(_SEED)
-    wanted = [*product(KINDS, sizes_px(engine), CONTRASTS, range(SAMPLES))]
+    wanted = [*product(KINDS, sizes or sizes_px(engine), CONTRASTS, range(SAMPLES))]
     order = random.permutation(len(wanted))
     trials = []
     for number, index in enumerate(track(order, label="sensitivity card", total=len(wanted))):
@@ -68,7 +71,7 @@ def run_trials(engine: RecipeEngine, paths: Sequence[Path], thresholds: Threshol
         probe = Probe(kind, size_px, contrast, middle, float(random.uniform(0, np.pi)))
         shown, covered = draw_probe(loaded.pixels, probe)
         z = z_map(engine.maps(shown), revision)
-        z[~_near(engine, covered)] = NOT_INSPECTED
+        z[~near(engine, covered)] = NOT_INSPECTED
         trials.append(Trial(kind, size_px, contrast, place, score(z, thresholds.min_area_map_px)))
     return trials
 
@@ -172,7 +175,7 @@ def _place(
     return (int(down * PLACES), int(across * PLACES)), (x + across * width, y + down * height)
 
 
-def _near(engine: RecipeEngine, covered: Mask) -> Mask:
+def near(engine: RecipeEngine, covered: Mask) -> Mask:
     """Return the map pixels at and around a defect, (h, w) bool: as far as smoothing spreads its error."""
     x, y, width, height = engine.recipe.roi_xywh_px
     _, map_height, map_width = engine.recipe.maps_shape

@@ -75,6 +75,9 @@ class UsualFrames:
             usual = [not far for far in stand_out([*self._scores, *scores])[len(self._scores) :]]
             self._scores += scores
             self.left_out |= {f.key: s for f, s, kept in zip(block, scores, usual, strict=True) if not kept}
+        if all(usual):
+            self._moments = trial
+            return
         for frame, kept in zip(block, usual, strict=True):
             if kept:
                 self._moments.add(frame.maps, frame.padding)

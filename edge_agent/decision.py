@@ -48,6 +48,27 @@ class Decision:
     defect_mask: Mask
 
 
+def check_maps(anomaly_maps: Maps) -> None:
+    """Refuse what no engine gives for a frame.
+
+    Args:
+        anomaly_maps: Errors, (K, h, w) float32; read only.
+
+    Raises:
+        NonFiniteErrorMapError: An error is NaN or infinite.
+        ImplausibleErrorMapError: Errors are negative or all zero.
+    """
+    smallest, largest = float(anomaly_maps.min()), float(anomaly_maps.max())
+    if not math.isfinite(smallest) or not math.isfinite(largest):
+        raise NonFiniteErrorMapError("the anomaly maps hold NaN or infinity.", reason="non_finite", fix=_VERIFY)
+    if smallest < 0 or largest == 0:
+        raise ImplausibleErrorMapError(
+            f"the anomaly maps reach from {smallest:g} to {largest:g}, but errors are positive.",
+            reason="engine_error",
+            fix=_VERIFY,
+        )
+
+
 def z_map(anomaly_maps: Maps, thresholds: ThresholdRevision) -> ZMap:
     """Compare every pixel with what it does on good parts.
 
@@ -69,15 +90,7 @@ def z_map(anomaly_maps: Maps, thresholds: ThresholdRevision) -> ZMap:
             reason="engine_error",
             fix="They must match: fit the thresholds with the engine that runs.",
         )
-    smallest, largest = float(anomaly_maps.min()), float(anomaly_maps.max())
-    if not math.isfinite(smallest) or not math.isfinite(largest):
-        raise NonFiniteErrorMapError("the anomaly maps hold NaN or infinity.", reason="non_finite", fix=_VERIFY)
-    if smallest < 0 or largest == 0:
-        raise ImplausibleErrorMapError(
-            f"the anomaly maps reach from {smallest:g} to {largest:g}, but errors are positive.",
-            reason="engine_error",
-            fix=_VERIFY,
-        )
+    check_maps(anomaly_maps)
     z: ZMap = np.einsum("khw,khw->hw", anomaly_maps, thresholds.gain)
     z -= thresholds.offset
     z[thresholds.ignored] = NOT_INSPECTED

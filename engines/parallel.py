@@ -14,12 +14,16 @@ Result = TypeVar("Result")
 _AHEAD_OF_EACH_THREAD = 4
 
 
-def map_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def map_ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int | None = None
+) -> Iterator[Result]:
     """Yield the results in the order of the items; threads work a few items ahead of the reader.
+
+    Up to four results a thread wait in memory; without a number there are as many threads as processors.
 
     `Executor.map` takes all items at once: its results pile up where the reader is slower, and Ctrl-C waits for all.
     """
-    threads = os.cpu_count() or 1
+    threads = threads or os.cpu_count() or 1
     ahead: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:

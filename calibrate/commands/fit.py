@@ -22,7 +22,7 @@ from edge_agent.camera.recording import Recording, record
 from edge_agent.revisions import activate
 from edge_agent.station import Station, load_station
 from engines.command_line import positive, rate, track, write_json
-from engines.errors import UsageError
+from engines.errors import StorageError, UsageError
 
 HELP = "fit thresholds on good parts and put them in force"
 
@@ -121,10 +121,21 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.no_activate or station:
         print(f"It is not in force yet: edge-calibrate activate {arguments.recipe} {revision.name}")
     else:
-        activate(arguments.recipe, revision.name, note=arguments.note)
+        _put_in_force(arguments, revision.name)
         print(TAKEN_UP)
     write_json(arguments.json, revision.calibration.model_dump(by_alias=True))
     return 0
+
+
+def _put_in_force(arguments: argparse.Namespace, name: str) -> None:
+    try:
+        activate(arguments.recipe, name, note=arguments.note)
+    except OSError as problem:
+        raise StorageError(
+            f"threshold revision {name} is saved but not in force: {problem.strerror}.",
+            fix=f"Free space on that disk or correct its permissions, then: edge-calibrate activate "
+            f"{arguments.recipe} {name}",
+        ) from problem
 
 
 def _sensitivity(text: str) -> float:

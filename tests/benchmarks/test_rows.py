@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from generated import BEGIN, END, write_generated
+from generated import BEGIN, END, marks, write_generated
 from jobs import KEY, Job, datasets_below, words_of
 from rows import append_row, key_of, latest, read_rows
 
@@ -75,6 +75,16 @@ def test_what_people_wrote_around_the_tables_stays(tmp_path):
     for content in ("new", "newer"):
         write_generated(path, content, title="Page")
     assert path.read_text() == f"# Page\n\nbefore\n\n{BEGIN}\n\nnewer\n\n{END}\n\nafter\n"
+
+
+def test_two_programs_write_their_own_parts_of_a_page(tmp_path):
+    path = tmp_path / "page.md"
+    (begin, end), between = marks("card"), "\n\nbetween\n\n"
+    path.write_text(f"{BEGIN}\nold\n{END}{between}{begin}\nold\n{end}\n")
+    write_generated(path, "drawn", title="Page", part="card")
+    assert path.read_text() == f"{BEGIN}\nold\n{END}{between}{begin}\n\ndrawn\n\n{end}\n"
+    write_generated(path, "new", title="Page")
+    assert path.read_text() == f"{BEGIN}\n\nnew\n\n{END}{between}{begin}\n\ndrawn\n\n{end}\n"
 
 
 @pytest.mark.parametrize("text", ["", f"{BEGIN}\n", f"{END}\n{BEGIN}\n", f"{BEGIN}{END}{BEGIN}{END}"])

@@ -38,3 +38,17 @@ def test_an_error_reaches_the_reader_at_its_place():
     assert [next(results) for _ in range(3)] == [1 / 3, 1 / 2, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_one_thread_keeps_no_more_than_five_results_ahead():
+    started, threads = [], set()
+
+    def work(number):
+        started.append(number)
+        threads.add(threading.get_ident())
+
+    results = map_ahead(work, range(100), threads=1)
+    next(results)
+    results.close()
+    assert len(started) <= 6
+    assert len(threads) == 1

@@ -1,0 +1,178 @@
+"""A fit while something around it is not as it should be: the disk, the engine, the clock, the camera, another fit."""
+
+import json
+import shutil
+import subprocess
+import sys
+from datetime import datetime, timedelta
+from hashlib import sha256
+
+import cv2
+import numpy as np
+import pytest
+from parts import draw_part
+
+from calibrate.cli import main
+from edge_agent.revisions import LOG, read_log, revision_names
+from edge_agent.thresholds import load_thresholds, name_in_force
+from engines.recipe import MODEL_FILES, THRESHOLDS_FOLDER, write_manifest
+
+APART = """
+import resource, sys
+from calibrate import sensitivity
+from calibrate.cli import main
+largest_file, sensitivity.SAMPLES = int(sys.argv.pop(1)), int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+sys.exit(main())
+"""
+UNLIMITED = 2**40
+
+
+@pytest.fixture
+def recipe(tmp_path, tiny_recipe):
+    return shutil.copytree(tiny_recipe, tmp_path / "recipe")
+
+
+@pytest.fixture
+def recipe_in_force(recipe, good_frames_folder):
+    assert fit(recipe, good_frames_folder) == 0
+    return recipe
+
+
+def words(recipe, images, rate="0.05"):
+    return ["fit", str(recipe), "--images", str(images), "--false-reject-rate", rate]
+
+
+def fit(recipe, images, **more):
+    return main(words(recipe, images, **more))
+
+
+def fit_apart(recipe, images, *, largest_file=UNLIMITED, samples=1):
+    command = [sys.executable, "-c", APART, str(largest_file), str(samples), *words(recipe, images)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def content_of(recipe):
+    return {path: sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for path in recipe.rglob("*")}
+
+
+@pytest.mark.parametrize(("largest_file", "samples"), [(20_000, 1), (40_000, 12)], ids=["arrays", "card"])
+def test_a_disk_that_fills_leaves_everything_as_it_was(recipe_in_force, good_frames_folder, largest_file, samples):
+    before = content_of(recipe_in_force)
+    fitting = fit_apart(recipe_in_force, good_frames_folder, largest_file=largest_file, samples=samples)
+    _, said = fitting.communicate(timeout=120)
+    assert fitting.returncode == 74
+    assert "cannot be written" in said
+    assert "Free space on that disk" in said
+    assert "Traceback" not in said
+    assert content_of(recipe_in_force) == before
+    assert load_thresholds(recipe_in_force).name == "r0001"
+
+
+def test_a_disk_that_fills_before_a_revision_is_in_force_leaves_the_old_one_in_force(
+    recipe_in_force, good_frames_folder
+):
+    log = recipe_in_force / THRESHOLDS_FOLDER / LOG
+    log.write_text(log.read_text() + 70_000 * "\n")
+    fitting = fit_apart(recipe_in_force, good_frames_folder, largest_file=60_000)
+    _, said = fitting.communicate(timeout=120)
+    assert fitting.returncode == 74
+    assert "r0002 is saved but not in force: File too large. Free space" in said
+    assert name_in_force(recipe_in_force) == "r0001"
+    assert main(["activate", str(recipe_in_force), "r0002"]) == 0
+    assert [change.before for change in read_log(recipe_in_force)] == [None, "r0001"]
+
+
+@pytest.mark.parametrize(
+    ("factor", "says"),
+    [(np.nan, "NaN or infinity"), (np.inf, "NaN or infinity"), (-1, "errors are positive"), (0, "0 to 0")],
+)
+def test_an_engine_whose_maps_cannot_be_is_refused(recipe, good_frames_folder, capsys, factor, says):
+    onnx = pytest.importorskip("onnx")
+    path = recipe / MODEL_FILES["cpu"]
+    model = onnx.load(path)
+    (last,) = (node for node in model.graph.node if "anomaly_maps" in node.output)
+    last.output[list(last.output).index("anomaly_maps")] = "right"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(factor, np.float32), "factor"))
+    model.graph.node.append(onnx.helper.make_node("Mul", ["right", "factor"], ["anomaly_maps"]))
+    onnx.save(model, path)
+    write_manifest(recipe, versions={})
+    assert fit(recipe, good_frames_folder) == 69
+    said = capsys.readouterr().err
+    assert says in said
+    assert str(good_frames_folder) in said
+    assert "edge-engines verify" in said
+    assert revision_names(recipe) == []
+
+
+def test_two_fits_at_once_make_two_revisions_one_after_the_other(recipe, good_frames_folder):
+    both = [fit_apart(recipe, good_frames_folder) for _ in range(2)]
+    ends = [fitting.communicate(timeout=120) for fitting in both]
+    assert [fitting.returncode for fitting in both] == [0, 0], ends
+    assert revision_names(recipe) == ["r0001", "r0002"]
+    assert [load_thresholds(recipe, name=name).name for name in ("r0001", "r0002")] == ["r0001", "r0002"]
+    log = read_log(recipe)
+    assert {change.revision for change in log} == {"r0001", "r0002"}
+    assert [change.before for change in log] == [None, log[0].revision]
+    assert name_in_force(recipe) == log[1].revision
+
+
+def test_a_clock_that_jumps_back_loses_and_disorders_nothing(
+    recipe_in_force, good_frames_folder, monkeypatch, tmp_path
+):
+    class AnHourAgo(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) - timedelta(hours=1)
+
+    monkeypatch.setattr("calibrate.fit.datetime", AnHourAgo)
+    monkeypatch.setattr("edge_agent.revisions.datetime", AnHourAgo)
+    assert fit(recipe_in_force, good_frames_folder, rate="0.2") == 0
+    first, second = (load_thresholds(recipe_in_force, name=name).calibration for name in ("r0001", "r0002"))
+    assert second.created < first.created
+    history = tmp_path / "history.json"
+    assert main(["history", str(recipe_in_force), "--json", str(history)]) == 0
+    content = json.loads(history.read_text())
+    assert list(content["revisions"]) == ["r0001", "r0002"]
+    assert [change["revision"] for change in content["log"]] == ["r0001", "r0002"]
+    assert content["in_force"] == "r0002"
+    assert main(["rollback", str(recipe_in_force)]) == 0
+    assert name_in_force(recipe_in_force) == "r0001"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            lambda frame: cv2.resize(frame, (98, 80)),
+            "a frame is 98 x 80 colour but the recipe takes 96 x 80 colour. Use frames of one size",
+        ),
+        (
+            lambda frame: cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY),
+            "but the recipe takes 96 x 80 colour. Record it with the camera and format of the recipe",
+        ),
+    ],
+    ids=["size", "camera"],
+)
+def test_a_frame_of_another_size_or_camera_is_refused_by_name(
+    recipe, good_frames_folder, tmp_path, capsys, change, says
+):
+    folder = shutil.copytree(good_frames_folder, tmp_path / "images")
+    cv2.imwrite(str(folder / "other.png"), change(draw_part(500)))
+    assert fit(recipe, folder) == 65
+    said = capsys.readouterr().err
+    assert says in said
+    assert "other.png" in said
+    assert revision_names(recipe) == []
+
+
+def test_one_frame_many_times_is_one_good_part(recipe, tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(60):
+        cv2.imwrite(str(folder / f"{number:02d}.png"), draw_part(500))
+    assert fit(recipe, folder) == 65
+    said = capsys.readouterr().err
+    assert "counted once: 59.png has the pixels of 00.png" in said
+    assert "holds 1 good parts" in said
+    assert revision_names(recipe) == []
