@@ -76,7 +76,7 @@ def write_fit_page(
             "plots": histogram(results, revision.factor),
             "card": _card_table(content),
             "places": _place_table(content),
-            "settings": _settings_table(scores, content, revision.factor, rejects),
+            "settings": _settings_table(scores, content, revision.factor, rejects, is_promised=not promise.void),
             "suspects": escape(_suspects(calibration.suspects)),
             "suspect_pictures": "".join(_pictures(engine, revision, images, calibration.suspects)),
             "unlabelled": _UNLABELLED if unlabelled else "",
@@ -178,9 +178,9 @@ def _cell(cell: Mapping[str, Any]) -> str:
 
 
 def _settings_table(
-    scores: Sequence[float], content: Mapping[str, Any], factor: float, rejects: Sequence[float]
+    scores: Sequence[float], content: Mapping[str, Any], factor: float, rejects: Sequence[float], *, is_promised: bool
 ) -> str:
-    """Return what other ranks of the same scores promise, and what of the drawn defects and the rejects they catch."""
+    """Return what other ranks of the same scores promise, if anything, and what of defects and rejects they catch."""
     trials = [Trial(**{**trial, "place": tuple(trial["place"])}) for trial in content["trials"]]
     n = len(scores)
     lines = []
@@ -190,14 +190,20 @@ def _settings_table(
         limit = scores[n - rank]
         found, total = caught(trials, limit)
         mark = "in this revision" if rank == chosen else ""
-        cells = [percent(rate_bound(n, rank)), f"{limit:.1f}", f"{found} of {total}"]
+        cells = [f"{limit:.1f}", f"{found} of {total}"]
         if rejects:
             cells.append(f"{sum(one > limit for one in rejects)} of {len(rejects)}")
-        lines.append(row(percent(rank / (n + 1)), [*cells, mark]))
-    titles = ["at most, with 95 % confidence", "limit", "drawn defects caught"]
+        if is_promised:
+            lines.append(row(percent(rank / (n + 1)), [percent(rate_bound(n, rank)), *cells, mark]))
+        else:
+            lines.append(row(f"{rank - 1} of {n}", [*cells, mark]))
+    titles = ["limit", "drawn defects caught"]
     if rejects:
         titles.append("archived rejects rejected again")
-    head = row("promised false rejects", [*titles, ""])
+    if is_promised:
+        head = row("promised false rejects", ["at most, with 95 % confidence", *titles, ""])
+    else:
+        head = row("of these parts rejected", [*titles, ""])
     return f"<thead>{head}</thead><tbody>{''.join(lines)}</tbody>"
 
 
