@@ -47,7 +47,8 @@ class FolderCamera:
         self._held: tuple[str, Frame | FrameError] | None = None
         self._ahead: tuple[int, Frame | FrameError] | None = None
 
-    def open(self, skip: int = 0) -> None:
+    def open(self, skip: int = 0, *, is_fired: bool = False) -> None:
+        del is_fired
         self._paths = list_images(self._folder, recursive=self._recursive)
         self._next = skip
         self.frame_shape = next((f.shape for f in map(_read, self._paths) if not isinstance(f, FrameError)), None)

@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge_agent.camera.source import FrameInfo, wrong_size
+from edge_agent.camera.source import FrameInfo, GrabTimeout, wrong_size
 from edge_agent.camera.uri import CameraUri
 from engines.errors import CameraError, FrameError
 from engines.images import Frame
@@ -31,6 +31,8 @@ WIDTH, HEIGHT, FPS, FOURCC = (
     cv2.CAP_PROP_FOURCC,
 )
 _LONGEST_AGE_NS = 60_000_000_000
+# V4L2 waits 2 s for a frame (see child.py), GStreamer 30 s; an unplugged camera is told at once.
+_SHORTEST_TIMEOUT_S = 1.5
 
 
 def settle_opencv() -> None:
@@ -79,17 +81,20 @@ class OpenCvCamera(ABC):
         self._count = 0
         self.frame_shape: tuple[int, int, int] | None = None
 
-    def open(self, skip: int = 0) -> None:
+    def open(self, skip: int = 0, *, is_fired: bool = False) -> None:
         del skip
         self._connect()
-        self._learn_shape()
+        if not is_fired:
+            self._learn_shape()
 
     def prepare(self) -> None:
         return
 
     def grab(self) -> FrameInfo:
+        began_s = time.monotonic()
         if not self._grabbed():
-            raise CameraError(f"Camera {self._name} stopped delivering.", fix=self.fix)
+            problem = CameraError if time.monotonic() - began_s < _SHORTEST_TIMEOUT_S else GrabTimeout
+            raise problem(f"Camera {self._name} stopped delivering.", fix=self.fix)
         self._count += 1
         return FrameInfo(str(self._count - 1), self._driver_ns())
 

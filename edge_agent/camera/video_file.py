@@ -24,7 +24,8 @@ class VideoFileCamera(OpenCvCamera):
             raise ConfigError(f"Camera {uri} names no file.", fix="Write file://PATH of a video.")
         self._path = Path(uri.target)
 
-    def open(self, skip: int = 0) -> None:
+    def open(self, skip: int = 0, *, is_fired: bool = False) -> None:
+        del is_fired
         if not self._path.is_file():
             raise NoInputError(f"{self._path} is not a file.", fix="Check the path: it must be a video file.")
         try:
