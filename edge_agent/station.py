@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from engines.errors import StationFileError
 from engines.yaml_file import StrictModel, load_yaml
@@ -191,25 +191,25 @@ class Station(StrictModel):
     health: HealthPart = HealthPart()
     mqtt: MqttPart
 
-    @model_validator(mode="after")
-    def _times_of_the_mode(self) -> Station:
-        trigger, is_fired = self.trigger, self.camera.mode == "hardware_triggered"
-        window = trigger.pair_min_ms, trigger.pair_max_ms
+    @field_validator("trigger")
+    @classmethod
+    def _times_of_the_mode(cls, trigger: TriggerPart, known: ValidationInfo) -> TriggerPart:
+        camera = known.data.get("camera")
+        if camera is None:
+            return trigger
+        is_fired, window = camera.mode == "hardware_triggered", (trigger.pair_min_ms, trigger.pair_max_ms)
         if is_fired and (None in window or trigger.capture_within_ms is not None):
             raise ValueError(
-                "with `camera.mode: hardware_triggered` the keys `pair_min_ms` and `pair_max_ms` of `trigger` say when the "
-                "frame comes, and not `capture_within_ms`"
+                "with `camera.mode: hardware_triggered` the frame's time is said by `pair_min_ms` and `pair_max_ms`, both "
+                "needed, and not by `capture_within_ms`"
             )
         if not is_fired and (window != (None, None) or trigger.capture_within_ms is None):
             raise ValueError(
-                "`trigger` needs `capture_within_ms`; `pair_min_ms` and `pair_max_ms` are for "
-                "`camera.mode: hardware_triggered`"
+                "it needs `capture_within_ms`; `pair_min_ms` and `pair_max_ms` are for `camera.mode: hardware_triggered`"
             )
         if is_fired and not trigger.pairing_window_ms[0] < trigger.pairing_window_ms[1] < trigger.deadline_ms:
-            raise ValueError(
-                "in `trigger`, `pair_min_ms` must be smaller than `pair_max_ms`, and that than `deadline_ms`"
-            )
-        return self
+            raise ValueError("`pair_min_ms` must be smaller than `pair_max_ms`, and that than `deadline_ms`")
+        return trigger
 
 
 def load_station(path: Path) -> Station:

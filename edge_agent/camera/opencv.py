@@ -31,8 +31,6 @@ WIDTH, HEIGHT, FPS, FOURCC = (
     cv2.CAP_PROP_FOURCC,
 )
 _LONGEST_AGE_NS = 60_000_000_000
-# V4L2 waits 2 s for a frame (see child.py), GStreamer 30 s; an unplugged camera is told at once.
-_SHORTEST_TIMEOUT_S = 1.5
 
 
 def settle_opencv() -> None:
@@ -72,6 +70,8 @@ class OpenCvCamera(ABC):
     is_simulated = False
     queued_frames = 0
     has_driver_time = False
+    # V4L2 waits 2 s for a frame (see child.py), GStreamer 30 s; an unplugged camera is told at once.
+    shortest_timeout_s = 1.5
     fix = "Check the camera."
 
     def __init__(self, uri: CameraUri) -> None:
@@ -93,7 +93,7 @@ class OpenCvCamera(ABC):
     def grab(self) -> FrameInfo:
         began_s = time.monotonic()
         if not self._grabbed():
-            problem = CameraError if time.monotonic() - began_s < _SHORTEST_TIMEOUT_S else GrabTimeout
+            problem = CameraError if time.monotonic() - began_s < self.shortest_timeout_s else GrabTimeout
             raise problem(f"Camera {self._name} stopped delivering.", fix=self.fix)
         self._count += 1
         return FrameInfo(str(self._count - 1), self._driver_ns())
