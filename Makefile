@@ -3,6 +3,7 @@
 # make check   what CI runs: ruff, mypy and the tests, the gate among them
 # make gate    fetch what builds engines without a GPU, TensorRT's bindings, and OpenCV 4.8
 # make opencv4 the contracts of cameras and engines on OpenCV 4.8 and numpy 1, as on JetPack 6
+# make gige    cameras on the system's OpenCV, through GStreamer, with a fake GigE Vision camera
 #
 # PYTHON=python3.12       another interpreter (3.10 to 3.13; training needs 3.11 or newer)
 # TORCH_INDEX=URL         where pip looks for torch first, for example PyTorch's index of CPU builds
@@ -12,7 +13,7 @@ TORCH_INDEX ?=
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: demo test check lint gate opencv4 mosquitto clean
+.PHONY: demo test check lint gate opencv4 gige mosquitto clean
 
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/run
@@ -20,7 +21,7 @@ demo: $(READY)
 test: $(READY) mosquitto
 	$(BIN)/pytest
 
-check: $(READY) lint gate opencv4 test
+check: $(READY) lint gate opencv4 gige test
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -43,6 +44,9 @@ opencv4: $(READY) gate
 		PYTHONPATH=.cache/opencv-4.8 $(BIN)/pytest tests/contract tests/edge_agent/test_decision.py; \
 		else echo "OpenCV 4.8 is not there, so nothing was tried on it: run make gate where pip reaches an index" \
 			"(Python 3.13 has no wheel of the numpy 1 that it needs)."; fi
+
+gige:
+	@bash tests/gige/run
 
 mosquitto:
 	@if ! PATH="$$PATH:/usr/sbin" command -v mosquitto >/dev/null; then \

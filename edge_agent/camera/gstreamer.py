@@ -36,6 +36,11 @@ class GStreamerCamera(OpenCvCamera):
                 fix="Use the system's OpenCV: `apt install python3-opencv` on Debian, JetPack's own on a Jetson, and a "
                 "virtual environment made with --system-site-packages and without opencv-python-headless.",
             )
+        if is_fired and not re.search(r"\basync=(0|false)\b[^!]*$", self._uri.target):
+            raise ConfigError(
+                f"Camera {self._name}: the appsink waits for a first frame, and nothing may have fired the camera yet.",
+                fix=f"With camera.mode hardware_triggered end the pipeline in ' ! {_SINK} async=false'.",
+            )
         super().open(skip, is_fired=is_fired)
 
     def _connect(self) -> None:
