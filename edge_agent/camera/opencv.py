@@ -30,6 +30,7 @@ WIDTH, HEIGHT, FPS, FOURCC = (
     cv2.CAP_PROP_FPS,
     cv2.CAP_PROP_FOURCC,
 )
+POSITION_MS = cv2.CAP_PROP_POS_MSEC
 _LONGEST_AGE_NS = 60_000_000_000
 
 
@@ -151,7 +152,7 @@ class OpenCvCamera(ABC):
     def _driver_ns(self) -> int | None:
         if not self.has_driver_time:
             return None
-        stamp_ns = round(self._opened().get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+        stamp_ns = round(self._opened().get(POSITION_MS) * 1e6)
         age_ns = time.monotonic_ns() - stamp_ns
         # Some drivers stamp with another clock, or with 0: such a time proves nothing.
         return stamp_ns if 0 <= age_ns < _LONGEST_AGE_NS else None
