@@ -3,6 +3,7 @@
 # make check   what CI runs: ruff, mypy and the tests, the gate among them
 # make gate    fetch what builds engines without a GPU, TensorRT's bindings, and OpenCV 4.8
 # make opencv4 the contracts of cameras and engines on OpenCV 4.8 and numpy 1, as on JetPack 6
+# make gige    cameras on the system's OpenCV, through GStreamer, with a fake GigE Vision camera
 #
 # sudo make install-service STATION=FILE   make the station of that file a service (docs/operations.md)
 # sudo make uninstall-service              remove the service, and leave all data
@@ -17,7 +18,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PROGRAMS = $(DESTDIR)/opt/edge-agent/.venv/bin
 
-.PHONY: demo test check lint gate opencv4 mosquitto systemd install-service uninstall-service clean
+.PHONY: demo test check lint gate opencv4 gige mosquitto systemd install-service uninstall-service clean
 
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/run
@@ -25,7 +26,7 @@ demo: $(READY)
 test: $(READY) mosquitto systemd
 	$(BIN)/pytest
 
-check: $(READY) lint gate opencv4 test
+check: $(READY) lint gate opencv4 gige test
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -48,6 +49,9 @@ opencv4: $(READY) gate
 		PYTHONPATH=.cache/opencv-4.8 $(BIN)/pytest tests/contract tests/edge_agent/test_decision.py; \
 		else echo "OpenCV 4.8 is not there, so nothing was tried on it: run make gate where pip reaches an index" \
 			"(Python 3.13 has no wheel of the numpy 1 that it needs)."; fi
+
+gige:
+	@bash tests/gige/run
 
 # program, Debian's package of it, what is skipped without it
 define fetch_tool

@@ -19,10 +19,11 @@ from edge_agent.broker import EmbeddedBroker
 from edge_agent.broker_address import resolve_broker
 from edge_agent.camera.client import CameraProcess
 from edge_agent.camera.messages import BadFrame, CameraEvent, CameraLost, CameraOpened, FrameCaptured, FramesEnded
+from edge_agent.capture import WAIT_S, Capture, FreshCapture
 from edge_agent.command_handler import CommandHandler
 from edge_agent.command_intake import CommandIntake
 from edge_agent.frame_keeper import FrameKeeper
-from edge_agent.freshness import deadline_ns, too_late, unfit_time
+from edge_agent.freshness import deadline_ns, too_late
 from edge_agent.health import StationHealth
 from edge_agent.heartbeat import Heartbeat
 from edge_agent.link import MqttLink
@@ -31,6 +32,7 @@ from edge_agent.messages import State, encode_health, encode_state
 from edge_agent.metrics import Vitals
 from edge_agent.outbox import Outbox
 from edge_agent.outbox_records import OpenTrigger
+from edge_agent.paired_capture import PairedCapture
 from edge_agent.part_intake import PartIntake
 from edge_agent.pipeline import Judgement, Pipeline
 from edge_agent.publisher import OutboxPublisher
@@ -50,7 +52,6 @@ SLOTS = 4
 TEST_PIECE_EVERY_S = 600.0
 # Answers to a trigger that should not have come; all other INVALID parts go into the reject bin for the station's sake.
 _NOT_A_REJECT = {"not_ready", "wrong_recipe", "id_conflict", "bad_trigger"}
-_WAIT_S = 0.25
 _TYPICAL_OF_PARTS = 5
 _FLUSH_S = 1.0
 
@@ -79,9 +80,15 @@ class Agent:
         self._ring = FrameRing.create(self._live.recipe.frame_shape, SLOTS)
         resources.callback(self._ring.close)
         self._pipeline = Pipeline(self._live, self._ring)
-        self._camera = CameraProcess(resolve_references(station.camera.uri), self._ring)
+        is_fired = station.camera.mode == "hardware_triggered"
+        self._camera = CameraProcess(resolve_references(station.camera.uri), self._ring, is_fired=is_fired)
         resources.callback(self._camera.close)
         self._slots = Slots(self._camera, SLOTS)
+        self._capture: Capture = (
+            PairedCapture(self._camera, self._slots, station.trigger, self._next_event)
+            if is_fired
+            else FreshCapture(self._slots, station.trigger, self._next_event)
+        )
         self._writer = VerdictWriter(self._outbox, self._live, station, is_simulated=True)
         self._state = StationState(station, self._live, self._writer.boot_id)
         self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -189,7 +196,7 @@ class Agent:
             self._writer.topics,
             self._writer.boot_id,
             state=encode_state("preoperational", self._writer.boot_id),
-            on_trigger=self._intake.take,
+            on_trigger=self._take_trigger,
             on_ack=lambda payload: self._publisher.on_ack(payload),  # noqa: PLW0108 - made after the link
             on_command=self._commands.take,
             on_live=lambda: self._publisher.on_live(),  # noqa: PLW0108 - likewise
@@ -209,6 +216,12 @@ class Agent:
 
     # --- one part -----------------------------------------------------------------------------------------------
 
+    def _take_trigger(self, payload: bytes, received_ns: int) -> None:
+        """Take a trigger in MQTT's thread; what it says counts only after that it came."""
+        self._capture.expect(received_ns)
+        if not self._intake.take(payload, received_ns):
+            self._capture.forget(received_ns)
+
     def _part_begun(self, part: OpenTrigger) -> None:
         """Start the part's clock, in MQTT's thread, whatever the inspection is doing."""
         self._answers.timer.watch(part, self._deadline_ns(part))
@@ -218,14 +231,15 @@ class Agent:
         """Give a part its one verdict."""
         began_ns = time.monotonic_ns()
         reason = refused or self._reason_to_refuse(part)
-        event = None if reason else self._capture(part)
+        event = None if reason else self._capture.frame_for(part)
         judgement = self._pipeline.judge(event) if event else Judgement(reason=reason or "no_frame")
-        if isinstance(event, FrameCaptured) and (unfit := unfit_time(event, part.trigger, self.station.trigger)):
+        if reason is None and (unfit := self._capture.unfit(event, part)):
             judgement = Judgement(reason=unfit, stage_ns=judgement.stage_ns)
         elif time.monotonic_ns() > self._deadline_ns(part) and reason is None:
             # The first verdict counts; what was found is only a late result behind it.
             self._answers.finish(Judgement(reason="deadline"), None, part)
         self._finish(judgement, event, part, is_counted=reason not in _NOT_A_REJECT)
+        self._capture.done(part)
         if reason is None:
             self._typical_ns += (time.monotonic_ns() - began_ns - self._typical_ns) / _TYPICAL_OF_PARTS
 
@@ -260,44 +274,25 @@ class Agent:
             return late
         return None if self._state.name == "ready" else "not_ready"
 
-    def _capture(self, part: OpenTrigger) -> FrameCaptured | BadFrame | None:
-        """Return the first frame that is newer than the trigger, None if the camera has none in time."""
-        until_ns = self._deadline_ns(part)
-        request = self._slots.request(newer_than_ns=part.trigger.received_ns)
-        if request is None:
-            return None
-        while (left_ns := until_ns - time.monotonic_ns()) > 0:
-            self._turns += 1
-            event = self._camera.next_event(min(left_ns / 1e9, _WAIT_S))
-            self._note(event)
-            match event:
-                case FrameCaptured() | BadFrame() if event.request == request:
-                    return event
-                case FramesEnded() if event.request == request:
-                    return None
-                case CameraLost() if request in event.requests:
-                    return None
-                case _:
-                    pass
-        return None
-
     # --- camera, state and time ---------------------------------------------------------------------------------
 
     def _wait(self) -> None:
         self._turns += 1
-        timeout_s = 0 if self._intake.has_parts else _WAIT_S
+        timeout_s = 0 if self._intake.has_parts else WAIT_S
         select.select([self._camera.fileno(), self._wake_reader], [], [], timeout_s)
         with suppress(BlockingIOError):
             os.read(self._wake_reader, 4096)
 
     def _take_camera_events(self) -> None:
-        while (event := self._camera.next_event(0)) is not None:
-            self._note(event)
+        while (event := self._next_event(0)) is not None:
             if self.station.camera.mode == "free_run" and isinstance(event, FrameCaptured | BadFrame):
                 self._finish(self._pipeline.judge(event), event, None)
                 return
 
-    def _note(self, event: CameraEvent | None) -> None:
+    def _next_event(self, timeout_s: float) -> CameraEvent | None:
+        """Wait for the camera's next event; whoever needs to know of it is told."""
+        self._turns += 1
+        event = self._camera.next_event(timeout_s)
         self._slots.note(event)
         match event:
             case CameraOpened():
@@ -313,6 +308,8 @@ class Agent:
                 self._state.waiting_for = "frames_ended"
             case _:
                 pass
+        self._capture.note(event)
+        return event
 
     def _keep_ready(self) -> None:
         """Run the test piece when it is due, forget faults that have passed, and say what state this is."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from edge_agent.camera.messages import FrameCaptured
 from edge_agent.inspection import Trigger
 from edge_agent.station import TriggerPart
@@ -22,8 +24,10 @@ def too_late(trigger: Trigger, limits: TriggerPart, now_ns: int) -> str | None:
     return "late_frame" if now_ns >= _capture_until_ns(trigger, limits) else None
 
 
-def _capture_until_ns(trigger: Trigger, limits: TriggerPart) -> int:
-    """Return the time after which the part has moved on."""
+def _capture_until_ns(trigger: Trigger, limits: TriggerPart) -> float:
+    """Return the time after which the part has moved on; never, where the camera's own trigger says when it is there."""
+    if limits.capture_within_ms is None:
+        return math.inf
     return trigger.received_ns + limits.capture_within_ms * 1_000_000
 
 

@@ -24,7 +24,7 @@ class StationHealth:
 
     def __init__(self, station: Station, vitals: Vitals) -> None:
         self._vitals = vitals
-        self._is_triggered = station.camera.mode == "triggered"
+        self._is_triggered = station.camera.mode != "free_run"
         self._metrics = Metrics(vitals)
         paths = {"/metrics": self._page, "/healthz": self.liveness, "/readyz": self.readiness}
         self._server = HealthServer(station.health.port, paths) if station.health.port else None

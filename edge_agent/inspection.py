@@ -19,6 +19,8 @@ REASONS = {
     "torn_frame": "the frame changed while it was inspected",
     "stale_frame": "the frame is older than its trigger",
     "late_frame": "the frame was taken too long after its trigger",
+    "ambiguous_pairing": "two frames or two triggers came together; which belong to each other is not known",
+    "frame_gap": "frames were lost, and no frame has come alone with its trigger since",
     "frozen_frame": "the camera repeats the same frame",
     "black_frame": "the frame is darker than any good one",
     "blown_out_frame": "the frame is brighter or flatter than any good one",

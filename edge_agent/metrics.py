@@ -105,6 +105,7 @@ class _StationCollector(Collector):
         camera, link, outbox = self._vitals.camera, self._vitals.link, self._vitals.outbox
         yield _value("camera_up", "1 while the camera delivers.", camera.is_open)
         yield _total("camera_reconnects", "How often the camera was opened again.", camera.reconnects)
+        yield _total("camera_frames_skipped", "Frames that the camera took while nobody asked.", camera.skipped)
         yield _value("mqtt_up", "1 while there is a connection to the broker.", link.is_live)
         yield _total("mqtt_reconnects", "How often that connection was made anew.", link.reconnects)
         kept = self._vitals.keeper.content()

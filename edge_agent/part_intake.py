@@ -44,8 +44,11 @@ class PartIntake:
         self._parts: deque[tuple[OpenTrigger, str | None]] = deque()
         self._surplus: OpenTrigger | None = None
 
-    def take(self, payload: bytes, received_ns: int) -> None:
+    def take(self, payload: bytes, received_ns: int) -> bool:
         """Journal a trigger by "one part, one verdict"; a bad one too, to be refused. For MQTT's thread.
+
+        Returns:
+            Whether it may announce a new part; False for one that repeats another.
 
         Raises:
             MessageError: It is malformed; without a readable `meas_id` there is nothing to answer.
@@ -61,13 +64,15 @@ class PartIntake:
         except OutboxError as problem:
             log.exception("trigger not journalled meas_id=%s", trigger.meas_id)
             self._refuse(OpenTrigger(0, trigger), problem)
-            return
+            return True
         if isinstance(answer, Repeat):
             log.info("trigger repeated meas_id=%s result_id=%s", trigger.meas_id, answer.result_id)
             self._resend()
-        elif (part := self._surplus) is not None:
+            return False
+        if (part := self._surplus) is not None:
             self._surplus = None
             self._overload(part)
+        return True
 
     def _begin(self, trigger: Trigger, answer: Accepted | Conflict, reason: str | None) -> None:
         """Hand a new part to the inspection while the journal is still on its way to the disk."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from edge_agent.camera.client import CameraProcess
 from edge_agent.camera.messages import BadFrame, CameraEvent, CameraLost, FrameCaptured, FramesEnded
 
@@ -28,9 +30,9 @@ class Slots:
         self._asked[request] = free
         return request
 
-    def request_all(self) -> None:
-        """Ask for a frame in every free slot, so that capture and inspection overlap."""
-        for slot in sorted(self._all - set(self._asked.values())):
+    def request_all(self, held: Collection[int] = ()) -> None:
+        """Ask for a frame in every free slot but those that the caller still reads, so that capture and inspection overlap."""
+        for slot in sorted(self._all - set(self._asked.values()) - set(held)):
             self._asked[self._camera.request(slot)] = slot
 
     def note(self, event: CameraEvent | None) -> None:

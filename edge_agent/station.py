@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, unquote
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from engines.errors import StationFileError
 from engines.yaml_file import StrictModel, load_yaml
@@ -30,7 +30,7 @@ class CameraPart(StrictModel):
     """Where frames come from, and what makes the agent take one."""
 
     uri: Annotated[str, Field(min_length=1)]
-    mode: Literal["triggered", "free_run"]
+    mode: Literal["triggered", "hardware_triggered", "free_run"]
 
 
 class EnginePart(StrictModel):
@@ -44,12 +44,22 @@ class EnginePart(StrictModel):
 class TriggerPart(StrictModel):
     """How long a part can wait, and how long its measurement id means the same part.
 
-    A frame taken later than `capture_within_ms` after its trigger is INVALID/late_frame: the part has moved on.
+    A frame taken later than `capture_within_ms` after its trigger is INVALID/late_frame: the part has moved on. A frame
+    that an electrical trigger fired comes from `pair_min_ms` to `pair_max_ms` after its MQTT trigger.
     """
 
     deadline_ms: Annotated[int, Field(ge=1, le=600_000)]
-    capture_within_ms: Annotated[int, Field(ge=1, le=600_000)]
+    capture_within_ms: Annotated[int, Field(ge=1, le=600_000)] | None = None
+    pair_min_ms: Annotated[int, Field(ge=-60_000, le=60_000)] | None = None
+    pair_max_ms: Annotated[int, Field(ge=-60_000, le=60_000)] | None = None
     dedupe_window_s: Seconds
+
+    @property
+    def pairing_window_ms(self) -> tuple[int, int]:
+        """The two `pair` keys, which the file has with `hardware_triggered` only."""
+        if self.pair_min_ms is None or self.pair_max_ms is None:
+            raise StationFileError("trigger.pair_min_ms and pair_max_ms are not set.", fix="Write both.")
+        return self.pair_min_ms, self.pair_max_ms
 
 
 class TlsPart(StrictModel):
@@ -182,6 +192,26 @@ class Station(StrictModel):
     archive: ArchivePart | None = None
     health: HealthPart = HealthPart()
     mqtt: MqttPart
+
+    @field_validator("trigger")
+    @classmethod
+    def _times_of_the_mode(cls, trigger: TriggerPart, known: ValidationInfo) -> TriggerPart:
+        camera = known.data.get("camera")
+        if camera is None:
+            return trigger
+        is_fired, window = camera.mode == "hardware_triggered", (trigger.pair_min_ms, trigger.pair_max_ms)
+        if is_fired and (None in window or trigger.capture_within_ms is not None):
+            raise ValueError(
+                "with `camera.mode: hardware_triggered` the frame's time is said by `pair_min_ms` and `pair_max_ms`, both "
+                "needed, and not by `capture_within_ms`"
+            )
+        if not is_fired and (window != (None, None) or trigger.capture_within_ms is None):
+            raise ValueError(
+                "it needs `capture_within_ms`; `pair_min_ms` and `pair_max_ms` are for `camera.mode: hardware_triggered`"
+            )
+        if is_fired and not trigger.pairing_window_ms[0] < trigger.pairing_window_ms[1] < trigger.deadline_ms:
+            raise ValueError("`pair_min_ms` must be smaller than `pair_max_ms`, and that than `deadline_ms`")
+        return trigger
 
 
 def load_station(path: Path) -> Station:

@@ -21,7 +21,7 @@ class StationState:
 
     def __init__(self, station: Station, live: LiveRecipe, boot_id: str) -> None:
         self._boot_id = boot_id
-        self._inspecting: State = "ready" if station.camera.mode == "triggered" else "executing"
+        self._inspecting: State = "executing" if station.camera.mode == "free_run" else "ready"
         self._weaknesses = ["ack_broker"] if station.mqtt.ack == "broker" else []
         self._live = live
         self._faults: dict[str, str] = {}

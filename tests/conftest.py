@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from gige.fake_camera import FakeGigeCamera
 from parts import draw_part
 
 GOOD_FRAMES = 40
@@ -49,6 +50,17 @@ def pytest_addoption(parser):
         metavar="DIR",
         help="real parts in MVTec AD layout (default: EDGE_DATA)",
     )
+
+
+@pytest.fixture
+def gige_camera():
+    """A GigE Vision camera on the loopback interface, plugged in."""
+    if not FakeGigeCamera.is_installed():
+        pytest.skip("needs a fake GigE Vision camera: make gige, or apt-get install aravis-tools")
+    camera = FakeGigeCamera()
+    camera.plug_in()
+    yield camera
+    camera.unplug()
 
 
 @pytest.fixture(scope="session")

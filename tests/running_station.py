@@ -43,12 +43,13 @@ class RunningStation:
         self.config = folder / "station.yaml"
         self.config.write_text(yaml.safe_dump(content))
         self.log = folder / "agent.log"
+        self.command: list[str | Path] = [COMMAND]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> RunningStation:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [COMMAND, "run", "--config", self.config], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                [*self.command, "run", "--config", self.config], stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
         return self
 

@@ -17,6 +17,8 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENCV_LOG_LEVEL": "OFF",
     "OPENCV_FFMPEG_LOGLEVEL": "-8",
+    # OpenCV's V4L2 would wait 10 s for a frame before it says that the camera is silent.
+    "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": "2",
 }
 
 

@@ -19,6 +19,7 @@ from edge_agent.camera.messages import (
     Failed,
     FrameCaptured,
     FramesEnded,
+    FrameSkipped,
     Setup,
     decode,
     encode,
@@ -35,7 +36,8 @@ from engines.errors import AgentError, CameraError, ConfigError, DeviceError
 class Patience:
     """How long the camera may take, and how soon it is opened again after it was lost."""
 
-    answer_timeout_s: float = 2.0
+    # With what the agent's own loop takes, a loss is known within 2 s.
+    answer_timeout_s: float = 1.5
     open_timeout_s: float = 15.0
     first_retry_s: float = 0.2
     longest_retry_s: float = 5.0
@@ -55,17 +57,27 @@ class CameraProcess:
         uri: str,
         ring: FrameRing,
         *,
+        is_fired: bool = False,
         patience: Patience | None = None,
         now_ns: Callable[[], int] = time.monotonic_ns,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """Check the URI and touch nothing; `jitter` gives numbers in [0, 1).
+        """Check the URI and touch nothing.
+
+        Args:
+            uri: The camera.
+            ring: Where it writes.
+            is_fired: An electrical trigger fires it: requests wait for that without a limit, and a frame that finds
+                none is told as `FrameSkipped`.
+            patience: Time limits.
+            now_ns: CLOCK_MONOTONIC.
+            jitter: Gives numbers in [0, 1).
 
         Raises:
             ConfigError: The URI is wrong.
         """
         check_camera_uri(uri)
-        self._uri = uri
+        self._uri, self._is_fired = uri, is_fired
         self._ring = ring
         self._patience = patience or Patience()
         self._now_ns = now_ns
@@ -74,7 +86,7 @@ class CameraProcess:
         self._child: CameraChild | None = None
         self._events: deque[CameraEvent] = deque()
         self._pending: OrderedDict[int, int] = OrderedDict()
-        self._requests = self._consumed = self._frames = self._losses = 0
+        self._requests = self._consumed = self._frames = self._losses = self._skipped = 0
         self._is_open = self._was_open = False
         self._openings = 0
         self._deadline_ns: int | None = None
@@ -89,6 +101,11 @@ class CameraProcess:
     def reconnects(self) -> int:
         """How often it was opened again after it was lost; for any thread."""
         return max(0, self._openings - 1)
+
+    @property
+    def skipped(self) -> int:
+        """How many frames it took while nobody asked; for any thread."""
+        return self._skipped
 
     @property
     def pid(self) -> int | None:
@@ -141,6 +158,11 @@ class CameraProcess:
                 break
         return self._events.popleft() if self._events else None
 
+    def give_up(self, error: AgentError) -> None:
+        """Take the camera for lost, for a reason that only the caller can see."""
+        if self._child is not None:
+            self._lose(error)
+
     def fileno(self) -> int:
         """Return a descriptor that is readable when there is an event to read; the same one after every restart."""
         return self._poll.fileno()
@@ -160,7 +182,8 @@ class CameraProcess:
             return
         self._poll.register(self._child.fileno(), select.EPOLLIN)
         self._deadline_ns = self._now_ns() + round(self._patience.open_timeout_s * 1e9)
-        self._child.send(encode(Setup(self._uri, self._ring.frame_shape, len(self._ring), self._consumed)))
+        setup = Setup(self._uri, self._ring.frame_shape, len(self._ring), self._consumed, self._is_fired)
+        self._child.send(encode(setup))
 
     def _drop_child(self, *, grace_s: float = 0.0) -> None:
         if self._child is not None:
@@ -203,8 +226,12 @@ class CameraProcess:
             case FrameCaptured() | BadFrame():
                 self._answered(message.request)
                 self._losses = 0
+                self._skipped += message.skipped
                 self._events.append(numbered(message, self._frames))
                 self._frames += 1
+            case FrameSkipped():
+                self._skipped += 1
+                self._events.append(message)
             case FramesEnded():
                 self._answered(message.request)
                 self._events.append(message)
@@ -224,7 +251,7 @@ class CameraProcess:
         self._expect_answer()
 
     def _expect_answer(self) -> None:
-        if not self._pending:
+        if not self._pending or self._is_fired:
             self._deadline_ns = None
             return
         start_ns = max(self._now_ns(), next(iter(self._pending.values())))

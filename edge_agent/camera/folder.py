@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
+from edge_agent.camera.pace import Pace
 from edge_agent.camera.source import EndOfFrames, FrameInfo, wrong_size
 from edge_agent.camera.uri import CameraUri
 from engines.errors import CameraError, ConfigError, FrameError, NoInputError
 from engines.images import Frame, list_images, read_image
 
 _OPTIONS = ("pace", "recursive", "loop")
-_LONGEST_GAP_NS = 1_000_000_000
 
 
 class FolderCamera:
@@ -43,11 +42,12 @@ class FolderCamera:
         self.frame_shape: tuple[int, int, int] | None = None
         self._paths: list[Path] = []
         self._next = 0
-        self._due_ns = 0
+        self._pace = Pace()
         self._held: tuple[str, Frame | FrameError] | None = None
         self._ahead: tuple[int, Frame | FrameError] | None = None
 
-    def open(self, skip: int = 0) -> None:
+    def open(self, skip: int = 0, *, is_fired: bool = False) -> None:
+        del is_fired
         self._paths = list_images(self._folder, recursive=self._recursive)
         self._next = skip
         self.frame_shape = next((f.shape for f in map(_read, self._paths) if not isinstance(f, FrameError)), None)
@@ -93,12 +93,8 @@ class FolderCamera:
         gap_ns = self._interval_ns
         if self.is_live and index:
             apart_ns = self._paths[index].stat().st_mtime_ns - self._paths[index - 1].stat().st_mtime_ns
-            gap_ns = min(max(apart_ns, 0), _LONGEST_GAP_NS)
-        now_ns = time.monotonic_ns()
-        due_ns = self._due_ns + gap_ns
-        if due_ns > now_ns:
-            time.sleep((due_ns - now_ns) / 1e9)
-        self._due_ns = max(due_ns, now_ns)
+            gap_ns = apart_ns
+        self._pace.wait(gap_ns)
 
 
 def _read(path: Path) -> Frame | FrameError:

@@ -29,14 +29,19 @@ class GStreamerCamera(OpenCvCamera):
                 f"Camera {uri}: the appsink queues frames that grow old.", fix=f"End the pipeline in ' ! {_SINK}'."
             )
 
-    def open(self, skip: int = 0) -> None:
+    def open(self, skip: int = 0, *, is_fired: bool = False) -> None:
         if not has_gstreamer():
             raise ConfigError(
                 "This OpenCV has no GStreamer, which gst:// needs; the wheels of PyPI never have it.",
                 fix="Use the system's OpenCV: `apt install python3-opencv` on Debian, JetPack's own on a Jetson, and a "
                 "virtual environment made with --system-site-packages and without opencv-python-headless.",
             )
-        super().open(skip)
+        if is_fired and not re.search(r"\basync=(0|false)\b[^!]*$", self._uri.target):
+            raise ConfigError(
+                f"Camera {self._name}: the appsink waits for a first frame, and nothing may have fired the camera yet.",
+                fix=f"With camera.mode hardware_triggered end the pipeline in ' ! {_SINK} async=false'.",
+            )
+        super().open(skip, is_fired=is_fired)
 
     def _connect(self) -> None:
         self._open_capture(self._uri.target, GSTREAMER)

@@ -18,12 +18,16 @@ LARGEST_BYTES = 65_536
 
 @dataclass(frozen=True)
 class Setup:
-    """The agent's first message; it is not on the command line because the URI may hold a password."""
+    """The agent's first message; it is not on the command line because the URI may hold a password.
+
+    With `is_fired` an electrical trigger fires the camera: every frame answers a request or is told as skipped.
+    """
 
     uri: str
     frame_shape: tuple[int, int, int] | None
     slots: int
     skip: int
+    is_fired: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,10 @@ class Capture:
 
 @dataclass(frozen=True)
 class CameraOpened:
-    """The camera delivers. `frame_shape` is (H, W, C), None if a folder holds no readable image."""
+    """The camera delivers, or waits for its electrical trigger.
+
+    `frame_shape` is (H, W, C), None if a folder holds no readable image, or nothing has fired the camera.
+    """
 
     frame_shape: tuple[int, int, int] | None
     is_live: bool
@@ -49,7 +56,8 @@ class FrameCaptured:
     """A frame lies in the slot; times are CLOCK_MONOTONIC.
 
     `captured_ns` is the driver's time if it gives one, else when the grab ended; at `written_ns` the slot was whole.
-    `seq` counts the frames since the agent started, across restarts of the camera process.
+    `seq` counts the frames since the agent started, across restarts of the camera process; `skipped` were taken
+    before this one while nobody asked.
     """
 
     request: int
@@ -60,6 +68,14 @@ class FrameCaptured:
     written_ns: int
     source: str
     seq: int = -1
+    skipped: int = 0
+
+
+@dataclass(frozen=True)
+class FrameSkipped:
+    """The electrical trigger fired the camera, but no slot was asked for; it could have been whole at `written_ns`."""
+
+    written_ns: int
 
 
 @dataclass(frozen=True)
@@ -72,7 +88,9 @@ class BadFrame:
     message: str
     source: str
     grab_began_ns: int
+    written_ns: int
     seq: int = -1
+    skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,13 +121,14 @@ class CameraLost:
     is_final: bool
 
 
-CameraEvent: TypeAlias = CameraOpened | FrameCaptured | BadFrame | FramesEnded | CameraLost
-_Wire: TypeAlias = Setup | Capture | CameraOpened | FrameCaptured | BadFrame | FramesEnded | Failed
+CameraEvent: TypeAlias = CameraOpened | FrameCaptured | FrameSkipped | BadFrame | FramesEnded | CameraLost
+_Wire: TypeAlias = Setup | Capture | CameraOpened | FrameCaptured | FrameSkipped | BadFrame | FramesEnded | Failed
 _TYPES: dict[str, type[_Wire]] = {
     "setup": Setup,
     "capture": Capture,
     "opened": CameraOpened,
     "frame": FrameCaptured,
+    "skipped": FrameSkipped,
     "bad_frame": BadFrame,
     "ended": FramesEnded,
     "lost": Failed,

@@ -18,7 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge_agent.camera.source import FrameInfo, wrong_size
+from edge_agent.camera.source import FrameInfo, GrabTimeout, wrong_size
 from edge_agent.camera.uri import CameraUri
 from engines.errors import CameraError, FrameError
 from engines.images import Frame
@@ -30,6 +30,7 @@ WIDTH, HEIGHT, FPS, FOURCC = (
     cv2.CAP_PROP_FPS,
     cv2.CAP_PROP_FOURCC,
 )
+POSITION_MS = cv2.CAP_PROP_POS_MSEC
 _LONGEST_AGE_NS = 60_000_000_000
 
 
@@ -70,6 +71,8 @@ class OpenCvCamera(ABC):
     is_simulated = False
     queued_frames = 0
     has_driver_time = False
+    # V4L2 waits 2 s for a frame (see child.py), GStreamer 30 s; an unplugged camera is told at once.
+    shortest_timeout_s = 1.5
     fix = "Check the camera."
 
     def __init__(self, uri: CameraUri) -> None:
@@ -79,17 +82,20 @@ class OpenCvCamera(ABC):
         self._count = 0
         self.frame_shape: tuple[int, int, int] | None = None
 
-    def open(self, skip: int = 0) -> None:
+    def open(self, skip: int = 0, *, is_fired: bool = False) -> None:
         del skip
         self._connect()
-        self._learn_shape()
+        if not is_fired:
+            self._learn_shape()
 
     def prepare(self) -> None:
         return
 
     def grab(self) -> FrameInfo:
+        began_s = time.monotonic()
         if not self._grabbed():
-            raise CameraError(f"Camera {self._name} stopped delivering.", fix=self.fix)
+            problem = CameraError if time.monotonic() - began_s < self.shortest_timeout_s else GrabTimeout
+            raise problem(f"Camera {self._name} stopped delivering.", fix=self.fix)
         self._count += 1
         return FrameInfo(str(self._count - 1), self._driver_ns())
 
@@ -146,7 +152,7 @@ class OpenCvCamera(ABC):
     def _driver_ns(self) -> int | None:
         if not self.has_driver_time:
             return None
-        stamp_ns = round(self._opened().get(cv2.CAP_PROP_POS_MSEC) * 1e6)
+        stamp_ns = round(self._opened().get(POSITION_MS) * 1e6)
         age_ns = time.monotonic_ns() - stamp_ns
         # Some drivers stamp with another clock, or with 0: such a time proves nothing.
         return stamp_ns if 0 <= age_ns < _LONGEST_AGE_NS else None

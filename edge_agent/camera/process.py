@@ -7,6 +7,7 @@ order, and ends when the agent's end of the socket closes. RING_FD is -1 to lear
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
 import select
 import signal
@@ -23,15 +24,16 @@ from edge_agent.camera.messages import (
     Capture,
     FrameCaptured,
     FramesEnded,
+    FrameSkipped,
     Setup,
     decode,
     encode,
     failed_from,
 )
 from edge_agent.camera.opencv import settle_opencv
-from edge_agent.camera.source import CameraSource, EndOfFrames, FrameInfo, open_camera
+from edge_agent.camera.source import CameraSource, EndOfFrames, FrameInfo, GrabTimeout, open_camera
 from edge_agent.ring import FrameRing
-from engines.errors import AgentError, CameraError, DeviceError, FrameError
+from engines.errors import AgentError, CameraError, ConfigError, DeviceError, FrameError
 
 _PR_SET_PDEATHSIG = 1
 _LONGEST_TEXT = 4000
@@ -53,15 +55,18 @@ class _Waiting:
 
 
 class CameraServer:
-    """Answers the agent's requests with the frames of one camera."""
+    """Answers the agent's requests with the frames of one camera; `is_fired` is explained at `Setup`."""
 
-    def __init__(self, agent: socket.socket, source: CameraSource, ring: FrameRing) -> None:
+    def __init__(self, agent: socket.socket, source: CameraSource, ring: FrameRing, *, is_fired: bool = False) -> None:
         self._agent = agent
         self._source = source
         self._ring = ring
         self._readable = select.poll()
         self._readable.register(agent, select.POLLIN)
         self._pending: deque[_Waiting] = deque()
+        self._is_fired = is_fired
+        self._skipped = 0
+        self._last_driver_ns: int | None = None
 
     def serve(self) -> None:
         """Answer requests until the agent goes away.
@@ -72,7 +77,9 @@ class CameraServer:
         """
         try:
             while True:
-                if self._source.is_live:
+                if self._is_fired:
+                    self._serve_fired()
+                elif self._source.is_live:
                     self._serve_live()
                 else:
                     self._serve_next()
@@ -96,8 +103,31 @@ class CameraServer:
         ended_ns = time.monotonic_ns()
         for waiting in self._pending:
             waiting.grabs += began_ns >= waiting.newer_than_ns
-        if self._pending and self._is_fresh(self._pending[0], began_ns, info.driver_ns):
+        if not self._pending:
+            self._skipped += 1
+        elif self._is_fresh(self._pending[0], began_ns, info.driver_ns):
             self._deliver(info, began_ns, ended_ns)
+
+    def _serve_fired(self) -> None:
+        began_ns = time.monotonic_ns()
+        try:
+            info = self._source.grab()
+        except GrabTimeout:
+            # Nobody fired it. What waits for the agent's end meanwhile is seen here, too.
+            while self._has_message():
+                self._receive()
+            return
+        ended_ns = time.monotonic_ns()
+        while self._has_message():
+            self._receive()
+        before_ns, self._last_driver_ns = self._last_driver_ns, info.driver_ns
+        if info.driver_ns is not None and info.driver_ns == before_ns:
+            # V4L2 can say that there is a frame when nothing has fired the camera (opencv issue 25846).
+            return
+        if self._pending:
+            self._deliver(info, began_ns, ended_ns)
+        else:
+            send(self._agent, encode(FrameSkipped(ended_ns)))
 
     def _is_fresh(self, waiting: _Waiting, began_ns: int, driver_ns: int | None) -> bool:
         if began_ns < waiting.newer_than_ns:
@@ -116,14 +146,15 @@ class CameraServer:
         except FrameError as problem:
             self._ring.end_write(slot)
             message = str(problem)[:_LONGEST_TEXT]
-            answer = BadFrame(request, slot, problem.reason, message, info.source, began_ns)
+            answer = BadFrame(request, slot, problem.reason, message, info.source, began_ns, time.monotonic_ns())
         else:
             self._ring.end_write(slot)
             generation, captured_ns = self._ring.generation(slot), info.driver_ns or ended_ns
             written_ns = time.monotonic_ns()
             answer = FrameCaptured(request, slot, generation, began_ns, captured_ns, written_ns, info.source)
         self._pending.popleft()
-        send(self._agent, encode(answer))
+        send(self._agent, encode(dataclasses.replace(answer, skipped=self._skipped)))
+        self._skipped = 0
 
     def _answer_ended(self) -> None:
         if not self._pending:
@@ -188,13 +219,19 @@ def main(argv: list[str]) -> int:
 
 def _run(agent: socket.socket, setup: Setup, ring_fd: int) -> None:
     settle_opencv()
-    source = open_camera(setup.uri, skip=setup.skip)
+    source = open_camera(setup.uri, skip=setup.skip, is_fired=setup.is_fired)
     try:
+        if setup.is_fired and not source.is_live:
+            raise ConfigError(
+                "Nothing can fire a camera that delivers its frames on request.",
+                fix="With camera.mode hardware_triggered use a live camera, for example v4l2:// or gst://.",
+            )
         send(agent, encode(CameraOpened(source.frame_shape, source.is_live, source.is_simulated)))
         if ring_fd < 0 or setup.frame_shape is None:
             receive(agent)
             return
-        CameraServer(agent, source, FrameRing.attach(ring_fd, setup.frame_shape, setup.slots)).serve()
+        ring = FrameRing.attach(ring_fd, setup.frame_shape, setup.slots)
+        CameraServer(agent, source, ring, is_fired=setup.is_fired).serve()
     finally:
         source.close()
 

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edge_agent.camera.uri import CameraUri, parse_uri
-from engines.errors import FrameError
+from engines.errors import CameraError, FrameError
 from engines.images import Frame, describe_size
 
 
 class EndOfFrames(Exception):  # noqa: N818 - an end is no error
     """A folder, a video or a limited synthetic camera has delivered all its frames."""
+
+
+class GrabTimeout(CameraError):  # noqa: N818 - it may be none, if nothing has fired the camera
+    """The driver's own time limit passed without a frame; the camera may be asked again."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,12 @@ class CameraSource(Protocol):
     def is_simulated(self) -> bool:
         """Whether the frames are not of the part that stands before the station now."""
 
-    def open(self, skip: int = 0) -> None:
+    def open(self, skip: int = 0, *, is_fired: bool = False) -> None:
         """Connect to the camera.
 
         Args:
             skip: Frames of a finite source that were delivered before the camera process was restarted.
+            is_fired: An electrical trigger fires the camera, so it must not be waited for here.
 
         Raises:
             CameraError: It is not there or refuses; nothing stays open, and trying again may help.
@@ -72,6 +77,7 @@ class CameraSource(Protocol):
 
         Raises:
             EndOfFrames: There are no more; also at every later call.
+            GrabTimeout: None came for as long as the driver waits.
             CameraError: The camera is lost; only `close` may follow.
         """
 
@@ -90,15 +96,15 @@ class CameraSource(Protocol):
         """Let go of the camera; harmless in every state."""
 
 
-def open_camera(uri: str, *, skip: int = 0) -> CameraSource:
-    """Open the camera that a URI names.
+def open_camera(uri: str, *, skip: int = 0, is_fired: bool = False) -> CameraSource:
+    """Open the camera that a URI names; the arguments are those of `CameraSource.open`.
 
     Raises:
         ConfigError: The URI is wrong, or names what can never work here.
         CameraError: The camera is not there, or refuses.
     """
     source = _resolve(parse_uri(uri))
-    source.open(skip)
+    source.open(skip, is_fired=is_fired)
     return source
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import select
+import stat
 import time
 from collections import deque
+from pathlib import Path
 
 from edge_agent.camera.faults import Faults
-from edge_agent.camera.source import CameraSource, EndOfFrames, FrameInfo, wrong_size
+from edge_agent.camera.source import CameraSource, EndOfFrames, FrameInfo, GrabTimeout, wrong_size
 from edge_agent.camera.uri import CameraUri
 from edge_agent.synthetic import DEFECT_KINDS, SyntheticPart
 from engines.errors import CameraError, ConfigError
@@ -23,6 +27,7 @@ _OPTIONS = (
     "live",
     "fps",
     "stamps",
+    "fire",
     "fault",
     "fault_at",
     "fault_frames",
@@ -30,13 +35,16 @@ _OPTIONS = (
 _SIDE_PX = 64, 8192
 # What a V4L2 driver queues before it drops frames.
 _BUFFERS = 4
+_LONGEST_SILENCE_S = 0.5
 
 
 def synthetic_camera(uri: CameraUri) -> CameraSource:
     """Make the camera of `synthetic://plate?seed=1&defects=0.3&…`.
 
     Options: `size=WxH`, `channels`, `kinds=scratch,stain`, `frames` (how many there are), `live=true&fps=25` (a camera
-    that does not wait; with `stamps=false` its driver tells no capture times), and for trials of the agent `fault=NAME&fault_at=N&fault_frames=N` (see `faults.py`).
+    that does not wait; with `stamps=false` its driver tells no capture times), `fire=PIPE` (a camera that takes a frame
+    for every byte written to this named pipe), and for trials of the agent `fault=NAME&fault_at=N&fault_frames=N` (see
+    `faults.py`).
 
     Raises:
         ConfigError: The URI is wrong.
@@ -46,6 +54,8 @@ def synthetic_camera(uri: CameraUri) -> CameraSource:
     faults = Faults.from_uri(uri)
     frames = uri.whole("frames", 0, low=0, high=10**12) or None
     is_live = uri.flag("live", default=False)
+    if "fire" in uri.options:
+        return FiredSyntheticCamera(part, faults, frames, Path(uri.options["fire"]))
     for name in ("fps", "stamps"):
         if name in uri.options and not is_live:
             raise uri.wrong(name, "only concerns a live camera: add live=true")
@@ -98,7 +108,8 @@ class SyntheticCamera:
         self._held: tuple[int, Frame | None] | None = None
         self.frame_shape: tuple[int, int, int] | None = None
 
-    def open(self, skip: int = 0) -> None:
+    def open(self, skip: int = 0, *, is_fired: bool = False) -> None:
+        del is_fired
         self._next = skip
         self.frame_shape = self._part.frame_shape
 
@@ -153,8 +164,8 @@ class LiveSyntheticCamera(SyntheticCamera):
         self._began_ns = 0
         self._queue: deque[int] = deque()
 
-    def open(self, skip: int = 0) -> None:
-        super().open(skip)
+    def open(self, skip: int = 0, *, is_fired: bool = False) -> None:
+        super().open(skip, is_fired=is_fired)
         self._queue.clear()
         self._began_ns = time.monotonic_ns() - skip * self._interval_ns
 
@@ -171,3 +182,33 @@ class LiveSyntheticCamera(SyntheticCamera):
                 self._queue.append(self._next)
             self._next += 1
         return self._queue.popleft()
+
+
+class FiredSyntheticCamera(SyntheticCamera):
+    """Takes a frame for every byte that somebody writes to a named pipe, as a real one does for every electrical pulse."""
+
+    is_live = True
+
+    def __init__(self, part: SyntheticPart, faults: Faults, frames: int | None, pipe: Path) -> None:
+        super().__init__(part, faults, frames)
+        self._pipe = pipe
+        self._fd = -1
+
+    def open(self, skip: int = 0, *, is_fired: bool = False) -> None:
+        super().open(skip, is_fired=is_fired)
+        if not self._pipe.exists() or not stat.S_ISFIFO(self._pipe.stat().st_mode):
+            raise ConfigError(f"{self._pipe} is no named pipe.", fix=f"Make it: mkfifo {self._pipe}")
+        # Open for writing, too: else it would end with the first writer.
+        self._fd = os.open(self._pipe, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        super().close()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _wait_for_next(self) -> int:
+        if not select.select([self._fd], [], [], _LONGEST_SILENCE_S)[0]:
+            raise GrabTimeout("Nothing has fired the synthetic camera.", fix=f"Write a byte: printf x > {self._pipe}")
+        os.read(self._fd, 1)
+        return super()._wait_for_next()

@@ -7,6 +7,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+from gige.fake_camera import SINK
 
 from edge_agent.camera.client import CameraProcess, Patience
 from edge_agent.camera.messages import CameraLost, CameraOpened, FrameCaptured, FramesEnded
@@ -18,7 +19,7 @@ from engines.errors import FrameError
 SHAPE = (80, 96, 3)
 FRAMES = 6
 CANARY = 123
-KINDS = ["folder", "folder-recorded", "file", "synthetic", "synthetic-live", "gst", "hardware"]
+KINDS = ["folder", "folder-recorded", "file", "synthetic", "synthetic-live", "gst", "gige", "hardware"]
 ON_REQUEST = {"folder", "file", "synthetic"}
 
 
@@ -52,18 +53,26 @@ def uri(kind, request, tmp_path):
             return f"synthetic://plate?size=96x80&frames={FRAMES}"
         case "synthetic-live":
             return "synthetic://plate?size=96x80&live=true&fps=100"
-        case "gst":
-            if not has_gstreamer():
-                pytest.skip(
-                    "this OpenCV has no GStreamer: run with Debian's python3-opencv or JetPack's to test gst://"
-                )
-            caps = "video/x-raw,format=BGR,width=96,height=80,framerate=50/1"
-            return f"gst://videotestsrc is-live=true ! {caps} ! appsink drop=1 max-buffers=1 sync=false"
+        case "gst" | "gige":
+            return gstreamer_uri(kind, request)
         case _:
             given = request.config.getoption("--camera", default=None)
             if given is None:
                 pytest.skip("no camera given: run with --camera URI to test a real one")
             return given
+
+
+def gstreamer_uri(kind, request):
+    if not has_gstreamer():
+        pytest.skip("this OpenCV has no GStreamer: run `make gige`, or with JetPack's OpenCV, to test gst://")
+    if kind == "gige":
+        if os.getuid() == 0:
+            pytest.skip("aravis needs an ordinary user: run `make gige`")
+        request.getfixturevalue("gige_camera")
+        source = "aravissrc ! video/x-raw,format=GRAY8,width=96,height=80,framerate=20/1 ! videoconvert"
+        return f"gst://{source} ! video/x-raw,format=BGR ! {SINK}"
+    caps = "video/x-raw,format=BGR,width=96,height=80,framerate=50/1"
+    return f"gst://videotestsrc is-live=true ! {caps} ! {SINK}"
 
 
 @pytest.fixture
@@ -102,7 +111,7 @@ def test_the_shape_is_known_once_open(source, kind):
         assert (height, width, channels) == SHAPE
     assert channels in {1, 3, 4}
     assert source.is_live is (kind not in ON_REQUEST)
-    assert source.is_simulated is (kind not in {"gst", "hardware"})
+    assert source.is_simulated is (kind not in {"gst", "gige", "hardware"})
 
 
 def test_retrieve_fills_the_callers_memory_and_nothing_beside_it(source):

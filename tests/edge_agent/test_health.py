@@ -138,6 +138,7 @@ def test_the_metrics_agree_with_the_verdicts(running, port):
     assert found["edge_agent_test_pieces_total", "passed"] >= 1
     assert found["edge_agent_test_pieces_total", "failed"] == 0
     assert (found["edge_agent_camera_up",], found["edge_agent_mqtt_up",]) == (1, 1)
+    assert found["edge_agent_camera_frames_skipped_total",] == 0
     assert (found["edge_agent_camera_reconnects_total",], found["edge_agent_mqtt_reconnects_total",]) == (0, 0)
     assert found["process_resident_memory_bytes",] > 1e7
     later = wait_for(lambda: scrape(port), lambda s: s["edge_agent_life_total",] > found["edge_agent_life_total",])

@@ -125,7 +125,7 @@ def test_a_failing_engine_is_invalid_never_pass(pipeline, ring, frame, live, fau
 
 
 def test_a_frame_that_the_camera_could_not_read_keeps_its_reason(pipeline):
-    assert pipeline.judge(BadFrame(0, 0, "frame_size", "too large", "x", 1, 0)).reason == "frame_size"
+    assert pipeline.judge(BadFrame(0, 0, "frame_size", "too large", "x", 1, 2, 0)).reason == "frame_size"
 
 
 def test_the_test_piece_must_be_rejected(live, ring):

@@ -80,7 +80,7 @@ def test_what_is_no_station_file_at_all(tmp_path, text, expected):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("", "trigger.capture_within_ms: missing"),
+        ("", ":9: trigger: .* is not allowed: it needs `capture_within_ms`"),
         ("  capture_within_ms: 0\n", "capture_within_ms: 0 is not allowed"),
         ("  capture_within_ms: 600001\n", "capture_within_ms: 600001 is not allowed"),
     ],
@@ -88,6 +88,32 @@ def test_what_is_no_station_file_at_all(tmp_path, text, expected):
 def test_only_the_line_knows_when_a_frame_is_too_late(tmp_path, line, said):
     with pytest.raises(StationFileError, match=said):
         load_station(written(tmp_path, GOOD.replace("  capture_within_ms: 100\n", line)))
+
+
+FIRED = GOOD.replace("mode: triggered", "mode: hardware_triggered")
+
+
+def test_a_hardware_trigger_has_a_window_instead(tmp_path):
+    window = "  pair_min_ms: -5\n  pair_max_ms: 40\n"
+    station = load_station(written(tmp_path, FIRED.replace("  capture_within_ms: 100\n", window)))
+    assert station.trigger.pairing_window_ms == (-5, 40)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        (FIRED, "", "both needed"),
+        (FIRED, "  pair_min_ms: 0\n", "both needed"),
+        (FIRED, "  pair_min_ms: 0\n  pair_max_ms: 40\n  capture_within_ms: 100\n", "not by `capture_within_ms`"),
+        (FIRED, "  pair_min_ms: 40\n  pair_max_ms: 40\n", "`pair_min_ms` must be smaller"),
+        (FIRED, "  pair_min_ms: 0\n  pair_max_ms: 200\n", "than `deadline_ms`"),
+        (FIRED, "  pair_min_ms: -60001\n  pair_max_ms: 40\n", "pair_min_ms: -60001 is not allowed"),
+        (GOOD, "  capture_within_ms: 100\n  pair_max_ms: 40\n", "are for `camera.mode: hardware_triggered`"),
+    ],
+)
+def test_a_window_that_cannot_be_is_refused(tmp_path, text, line, said):
+    with pytest.raises(StationFileError, match=said):
+        load_station(written(tmp_path, text.replace("  capture_within_ms: 100\n", line)))
 
 
 def test_a_missing_file_says_so(tmp_path):
