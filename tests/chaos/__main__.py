@@ -18,16 +18,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from chaos.blocks import ask_in_blocks, run_freely_in_blocks
-from chaos.kills import kill_again_and_again
-from chaos.line import Line
-from chaos.tables import tables
 from generated import write_generated
 from origin import code_commit, load_average, machine, today
 from progress import run_program
 from rows import append_row, read_rows
 from soak import make_recipe
 
+from chaos.blocks import ask_in_blocks, run_freely_in_blocks
+from chaos.kills import kill_again_and_again
+from chaos.line import Line
+from chaos.tables import tables
 from engines.command_line import track
 
 ROOT = Path(__file__).resolve().parent.parent.parent

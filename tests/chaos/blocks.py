@@ -13,7 +13,6 @@ from typing import Any
 from chaos.line import Line
 from chaos.rule import find_violations
 from chaos.usage import children_of, usage_of
-
 from edge_agent.camera.client import CameraProcess
 from edge_agent.camera.messages import BadFrame, FrameCaptured
 from edge_agent.frame_stream import stream_events

@@ -3,8 +3,9 @@
 from contextlib import ExitStack
 
 import pytest
-from chaos.line import Line
 from mosquitto import find_mosquitto
+
+from chaos.line import Line
 
 CAMERA = "synthetic://plate?size=96x80&seed=1"
 

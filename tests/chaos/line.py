@@ -7,13 +7,14 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from mosquitto import Mosquitto
+from running_station import RunningStation
+
 from chaos.journal import steps_of, waiting_in
 from chaos.plc import NAME, ReferencePlc
 from chaos.proxy import Proxy
 from chaos.rule import Evidence, assert_pass_rule
 from chaos.usage import Usage, children_of, usage_of
-from mosquitto import Mosquitto
-from running_station import RunningStation
 
 DEADLINE_S = 30.0
 

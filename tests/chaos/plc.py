@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 
 from chaos.rule import Part
-
 from edge_agent.consumer import Consumer, PartResult
 from edge_agent.ids import uuid7
 from edge_agent.inspection import Trigger

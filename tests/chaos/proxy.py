@@ -97,8 +97,10 @@ class Proxy:
 
     async def _reset(self) -> None:
         for writer in list(self._connections):
-            connection = writer.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            # One that has just ended by itself has no socket any more.
+            with contextlib.suppress(OSError):
+                connection = writer.get_extra_info("socket")
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
     async def _close(self) -> None:
