@@ -1,12 +1,15 @@
 """One part, one verdict, also when the outbox fails or the inspection is late. The outbox is real."""
 
+import itertools
 import json
 import time
+from datetime import datetime
 
 import numpy as np
 import pytest
 
 from edge_agent.answers import Answers
+from edge_agent.camera.messages import FrameCaptured
 from edge_agent.decision import Decision
 from edge_agent.inspection import Trigger
 from edge_agent.live_recipe import open_live_recipe
@@ -171,3 +174,14 @@ def test_the_real_result_behind_a_missed_deadline_is_told_under_the_id_of_the_ve
     assert result_id == content["result_id"] == stored["result_id"]
     assert (content["verdict"], content["score"], content["meas_id"]) == ("PASS", 1.5, "1")
     assert stand.answers.tally.content()["verdicts"] == {"PASS": 0, "FAIL": 0, "INVALID": 1}
+
+
+def test_the_times_of_a_verdict_agree_also_when_the_thread_is_held_up_between_two_readings(stand, monkeypatch):
+    readings = itertools.count(time.time_ns(), 5_000_000)
+    monkeypatch.setattr(time, "time_ns", lambda: next(readings))
+    part = stand.accept("1")
+    captured_ns = time.monotonic_ns()
+    event = FrameCaptured(0, 0, 2, captured_ns, captured_ns, captured_ns, "frame", 0)
+    inspection = stand.answers.finish(refused(), event, part).inspection
+    captured, decided = (datetime.fromisoformat(text[:-1]) for text in (inspection.captured_at, inspection.decided_at))
+    assert (decided - captured).total_seconds() * 1000 <= inspection.latency_ms + 0.002
