@@ -1,6 +1,6 @@
 """The long round: kills at random moments, many parts, many frames; every finished one is a row.
 
-    PYTHONPATH=tests:benchmarks python -m chaos [kills|control|parts|frames ...] [--recipe DIR]
+    PYTHONPATH=tests:benchmarks python -m chaos [kills|calls|control|parts|frames ...] [--recipe DIR]
 
 Without a name all of them run, one after the other. A run that was interrupted continues where it was; the table is
 written after every study. The recipe must be one of 64 x 64 colour frames of the synthetic plate; without one it is
@@ -27,6 +27,7 @@ from soak import make_recipe
 from chaos.blocks import ask_in_blocks, run_freely_in_blocks
 from chaos.kills import kill_again_and_again
 from chaos.line import Line
+from chaos.outbox_calls import kill_at_calls
 from chaos.tables import tables
 from engines.command_line import track
 
@@ -34,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 RESULTS = ROOT / "docs" / "results"
 CAMERA = "synthetic://plate?size=64x64&seed=1"
 # How many there are to be, and how many of them a row holds.
-STUDIES = {"kills": (500, 1), "control": (20, 1), "parts": (100_000, 1000), "frames": (500_000, 5000)}
+STUDIES = {"kills": (500, 1), "calls": (40, 1), "control": (20, 1), "parts": (100_000, 1000), "frames": (500_000, 5000)}
 
 
 def main() -> int:
@@ -81,6 +82,8 @@ def figures_of(study: str, recipe: Path, folder: Path, numbers: range, block: in
         line.start()
         if study == "parts":
             yield from ask_in_blocks(line, block)
+        elif study == "calls":
+            yield from kill_at_calls(line, numbers)
         else:
             yield from kill_again_and_again(line, numbers, keeps_journal=study == "kills")
     finally:

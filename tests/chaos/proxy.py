@@ -54,7 +54,7 @@ def _first_packet(buffer: bytes) -> tuple[int, bytes, bytes] | None:
 
 
 class Proxy:
-    """Keeps its port; `upstream`, `delay_s`, `slice_bytes` and `held` may be changed at any time.
+    """Keeps its port; `upstream`, `delay_s` and `slice_bytes` may be changed at any time.
 
     What is held is delivered when it is let go, as TCP does after a gap: nothing is ever lost within a connection.
     `accepted` grows by the measurement id of every trigger that the agent acknowledged, `refused` by every connection
@@ -65,22 +65,27 @@ class Proxy:
         self.upstream = upstream
         self.delay_s = 0.0
         self.slice_bytes: int | None = None
-        self.held: frozenset[Direction] = frozenset()
         self.accepted: list[int | str] = []
         self.refused = 0
         self._connections: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
+        self._is_open = {"to_agent": asyncio.Event(), "to_broker": asyncio.Event()}
+        self.let_through()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
         self._server = self._call(asyncio.start_server(self._serve, "127.0.0.1", 0))
         self.port = int(self._server.sockets[0].getsockname()[1])
 
-    def black_hole(self) -> None:
-        """Let nothing through, in either direction, until `let_through`."""
-        self.held = frozenset(("to_agent", "to_broker"))
+    def hold(self, *directions: Direction) -> None:
+        """Let nothing through in these directions until `let_through`."""
+        for direction in directions:
+            self._loop.call_soon_threadsafe(self._is_open[direction].clear)
 
     def let_through(self) -> None:
-        self.held, self.delay_s, self.slice_bytes = frozenset(), 0.0, None
+        """Do everything at once and whole again."""
+        self.delay_s, self.slice_bytes = 0.0, None
+        for way in self._is_open.values():
+            self._loop.call_soon_threadsafe(way.set)
 
     def reset(self) -> None:
         """End every connection as a router that has forgotten it: RST to both sides."""
@@ -153,8 +158,7 @@ class Proxy:
             while True:
                 due, data = await waiting.get()
                 await asyncio.sleep(max(0.0, due - self._loop.time()))
-                while direction in self.held:
-                    await asyncio.sleep(0.01)
+                await self._is_open[direction].wait()
                 if not data:
                     break
                 step = self.slice_bytes or len(data)

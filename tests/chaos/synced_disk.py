@@ -84,30 +84,29 @@ def _calls(log: Path):
 
 
 def _apply(name: str, arguments: str, result: int, folder: Path, files: dict[str, _File]) -> None:
-    if name == "openat":
-        path = _decoded(_TEXT.search(arguments)[1]).decode()
-        if "O_CREAT" in arguments and Path(path).parent == folder:
-            file = files.setdefault(path, _File())
-            if "O_TRUNC" in arguments:
-                file.content.clear()
+    if descriptor := _DESCRIPTOR.match(arguments):
+        path = _decoded(descriptor["path"]).decode()
+        if path == str(folder):
+            for file in files.values():
+                file.is_named = True
+        elif path in files:
+            _change(files[path], name, arguments, result)
         return
-    if name in {"unlink", "unlinkat"}:
-        files.pop(_decoded(_TEXT.search(arguments)[1]).decode(), None)
-        return
-    if name.startswith("rename"):
-        old, new = (_decoded(text).decode() for text in _TEXT.findall(arguments))
-        if old in files:
-            files[new] = files.pop(old)
-            files[new].is_named = False
-        return
-    descriptor = _DESCRIPTOR.match(arguments)
-    path = _decoded(descriptor["path"]).decode() if descriptor else ""
-    if name in {"fsync", "fdatasync"} and path == str(folder):
-        for file in files.values():
-            file.is_named = True
-    if path not in files:
-        return
-    file = files[path]
+    paths = [_decoded(text).decode() for text in _TEXT.findall(arguments)]
+    match name:
+        case "openat":
+            if "O_CREAT" in arguments and Path(paths[0]).parent == folder:
+                file = files.setdefault(paths[0], _File())
+                if "O_TRUNC" in arguments:
+                    file.content.clear()
+        case "unlink" | "unlinkat":
+            files.pop(paths[0], None)
+        case _ if paths[0] in files:
+            files[paths[1]] = files.pop(paths[0])
+            files[paths[1]].is_named = False
+
+
+def _change(file: _File, name: str, arguments: str, result: int) -> None:
     match name:
         case "pwrite64":
             file.write(int(arguments.rsplit(", ", 1)[1]), _decoded(_TEXT.search(arguments)[1])[:result])

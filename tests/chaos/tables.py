@@ -16,7 +16,7 @@ _STEPS = ("not accepted", "journalled", "stored", "sent", "acknowledged")
 
 def tables(rows: Sequence[Row]) -> str:
     """Return a table for each study that has rows."""
-    writers = {"kills": _kills, "control": _control, "parts": _parts, "frames": _frames}
+    writers = {"kills": _kills, "calls": _calls, "control": _control, "parts": _parts, "frames": _frames}
     made = [
         writer(mine) for study, writer in writers.items() if (mine := [row for row in rows if row["study"] == study])
     ]
@@ -33,6 +33,13 @@ def _kills(rows: Sequence[Row]) -> str:
             f"Up to commit {rows[-1]['commit']}, on {_machine(rows)}.",
         ]
     )
+
+
+def _calls(rows: Sequence[Row]) -> str:
+    steps = Counter(row["step"] for row in rows)
+    shown = [str(len(rows)), *(str(steps[step]) for step in ("at the start", *_STEPS)), *_broken(rows)]
+    titles = ["kills", "at the start", *(f"part {step}" for step in _STEPS), *_RULES]
+    return f"### kill -9 at the n-th write or sync of the outbox\n\n{table(titles, [shown])}"
 
 
 def _control(rows: Sequence[Row]) -> str:

@@ -6,6 +6,11 @@ from collections import Counter
 
 import pytest
 
+from chaos.kills import kill_again_and_again
+from chaos.outbox_calls import MOST_PARTS, kill_at_calls
+from chaos.synced_disk import find_strace
+
+MOST_KILLS = 12
 STEPS = ("before the journal", "journalled", "stored", "sent", "received", "acknowledged")
 
 
@@ -18,7 +23,7 @@ def bring_to(line, step):
     if step == "journalled":
         os.kill(line.camera_pid(), signal.SIGSTOP)
     if step in {"stored", "sent"}:
-        line.proxy.held = frozenset({"to_broker"})
+        line.proxy.hold("to_broker")
     plc.acknowledges = step == "acknowledged"
     trigger = plc.send()
     if step == "stored":
@@ -75,3 +80,17 @@ def test_an_inference_past_the_deadline(line):
     verdicts = [verdict for part in line.plc.parts.values() for verdict in part.verdicts]
     assert {verdict["verdict"] for verdict in verdicts} == {"INVALID"}
     assert {reason for verdict in verdicts for reason in verdict["reasons"]} <= {"expired", "deadline", "no_frame"}
+
+
+@pytest.mark.parametrize("call", [1, 9])
+def test_kill_9_at_a_write_or_sync_of_the_outbox(line, call):
+    if find_strace() is None:
+        pytest.skip("needs strace: apt-get install strace")
+    (row,) = kill_at_calls(line, range(call, call + 1))
+    assert row["violations"] == {}
+    assert row["asked"] < MOST_PARTS
+
+
+def test_without_its_journal_the_same_kills_are_seen_to_lose_verdicts(line):
+    rows = kill_again_and_again(line, range(MOST_KILLS), keeps_journal=False)
+    assert any("lost" in row["violations"] for row in rows)

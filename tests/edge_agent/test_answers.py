@@ -177,7 +177,7 @@ def test_the_real_result_behind_a_missed_deadline_is_told_under_the_id_of_the_ve
 
 
 def test_the_times_of_a_verdict_agree_also_when_the_thread_is_held_up_between_two_readings(stand, monkeypatch):
-    readings = itertools.count(time.time_ns(), 5_000_000)
+    readings = itertools.count(time.time_ns(), 1_000_000_000)
     monkeypatch.setattr(time, "time_ns", lambda: next(readings))
     part = stand.accept("1")
     captured_ns = time.monotonic_ns()
