@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 Protocol = Literal["3.1.1", 5]
 
 SHORTEST_RETRY_S = 0.2
-LONGEST_RETRY_S = 30.0
+LONGEST_RETRY_S = 3.0
 MAX_IN_FLIGHT = 20
 _MAX_QUEUED = 64
 _STEADY_NS = 5_000_000_000
@@ -355,7 +355,10 @@ class MqttClient:
 
 
 def retry_delay_s(failures: int) -> float:
-    """Return how long to wait: doubling from 0.2 s to 30 s, the upper half drawn, so that stations do not march."""
+    """Return how long to wait: doubling from 0.2 s to 3 s, the upper half drawn, so that stations do not march.
+
+    Never longer: a broker that is back must have every station back within 5 s.
+    """
     longest = min(LONGEST_RETRY_S, SHORTEST_RETRY_S * 2.0 ** min(failures, 16))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311, not a secret
 

@@ -112,6 +112,8 @@ class VerdictWriter:
         trigger = part.trigger if part else None
         began_ns = trigger.received_ns if trigger else captured_ns
         verdict: Verdict = decision.verdict if decision else "INVALID"
+        # Read once, the wall clock last: a thread held up between two readings must not make a frame seem older than it is.
+        wall_ahead_ns = -time.monotonic_ns() + time.time_ns()
         return Inspection(
             result_id=uuid7(),
             seq=self._outbox.next_seq(),
@@ -122,8 +124,8 @@ class VerdictWriter:
             threshold_rev=thresholds.name,
             verdict=verdict,
             reasons=() if judgement.reason is None else (judgement.reason,),
-            captured_at=None if captured_ns is None else _rfc3339(captured_ns, now_ns),
-            decided_at=_rfc3339(now_ns, now_ns),
+            captured_at=None if captured_ns is None else _rfc3339(captured_ns + wall_ahead_ns),
+            decided_at=_rfc3339(now_ns + wall_ahead_ns),
             latency_ms=max(0, now_ns - began_ns) / 1e6 if began_ns is not None else 0.0,
             trigger=trigger,
             deadline_ms=self._station.trigger.deadline_ms if trigger else None,
@@ -137,6 +139,6 @@ class VerdictWriter:
         )
 
 
-def _rfc3339(monotonic_ns: int, now_ns: int) -> str:
-    wall = datetime.fromtimestamp((time.time_ns() - (now_ns - monotonic_ns)) / 1e9, tz=timezone.utc)
+def _rfc3339(wall_ns: int) -> str:
+    wall = datetime.fromtimestamp(wall_ns / 1e9, tz=timezone.utc)
     return wall.isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -22,9 +23,14 @@ COMMAND = Path(sys.executable).with_name("edge-agent")
 
 
 class RunningStation:
-    """`edge-agent run` with a station file of its own; ended by its own handle."""
+    """`edge-agent run` with a station file of its own; ended by its own handle.
+
+    `prefix` is a program that becomes the agent (it must `exec`), `environment` what the agent sees beside the test's own.
+    """
 
     def __init__(self, folder: Path, recipe: Path, port: int, uri: str, **changes) -> None:
+        self.prefix: list[str] = []
+        self.environment: dict[str, str] = {}
         self.folder = folder
         self.topics = Topics("edge/v1", "test", "cell")
         content = {
@@ -49,7 +55,11 @@ class RunningStation:
     def start(self) -> RunningStation:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.command, "run", "--config", self.config], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                [*self.prefix, *self.command, "run", "--config", self.config],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **self.environment},
             )
         return self
 

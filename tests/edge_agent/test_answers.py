@@ -1,12 +1,15 @@
 """One part, one verdict, also when the outbox fails or the inspection is late. The outbox is real."""
 
+import itertools
 import json
 import time
+from datetime import datetime
 
 import numpy as np
 import pytest
 
 from edge_agent.answers import Answers
+from edge_agent.camera.messages import FrameCaptured
 from edge_agent.decision import Decision
 from edge_agent.inspection import Trigger
 from edge_agent.live_recipe import open_live_recipe
@@ -194,3 +197,14 @@ def test_a_part_that_has_its_verdict_is_not_told_invalid_outbox(stand):
     stand.outbox.is_full = True
     assert stand.answers.finish(refused("deadline"), None, part) is None
     assert stand.published == []
+
+
+def test_the_times_of_a_verdict_agree_also_when_the_thread_is_held_up_between_two_readings(stand, monkeypatch):
+    readings = itertools.count(time.time_ns(), 1_000_000_000)
+    monkeypatch.setattr(time, "time_ns", lambda: next(readings))
+    part = stand.accept("1")
+    captured_ns = time.monotonic_ns()
+    event = FrameCaptured(0, 0, 2, captured_ns, captured_ns, captured_ns, "frame", 0)
+    inspection = stand.answers.finish(refused(), event, part).inspection
+    captured, decided = (datetime.fromisoformat(text[:-1]) for text in (inspection.captured_at, inspection.decided_at))
+    assert (decided - captured).total_seconds() * 1000 <= inspection.latency_ms + 0.002

@@ -39,7 +39,7 @@ def live(client):
     return client
 
 
-def test_retries_double_from_a_fifth_of_a_second_to_half_a_minute_with_jitter():
+def test_retries_double_from_a_fifth_of_a_second_to_three_seconds_with_jitter():
     for failures in range(40):
         longest = min(LONGEST_RETRY_S, SHORTEST_RETRY_S * 2**failures)
         delays = [retry_delay_s(failures) for _ in range(50)]

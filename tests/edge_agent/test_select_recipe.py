@@ -1,13 +1,12 @@
 """Another recipe on a running station: prepared beside the old one, taken between two parts, or refused."""
 
-import json
 import shutil
 
 import pytest
 import yaml
+from recipe_copies import rename
 
 from edge_agent.messages import encode_command
-from engines.files import sha256_of
 
 
 def select(plc, recipe, correlation_id):
@@ -15,15 +14,6 @@ def select(plc, recipe, correlation_id):
     while (reply := plc.replies.get(timeout=30))["correlation_id"] != correlation_id:
         pass
     return reply
-
-
-def rename(folder, **changes):
-    """Change a recipe's own description, and the list of its files with it."""
-    content = yaml.safe_load((folder / "recipe.yaml").read_text())
-    (folder / "recipe.yaml").write_text(yaml.safe_dump({**content, **changes}))
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["sha256"]["recipe.yaml"] = sha256_of(folder / "recipe.yaml")
-    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 @pytest.fixture

@@ -1,0 +1,130 @@
+"""What the rows of the long round say, as Markdown."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from generated import table
+
+Row = dict[str, Any]
+_RULES = ("lost", "doubled", "contradicted", "let_go", "stale", "undecided", "growth")
+_STEPS = ("not accepted", "journalled", "stored", "sent", "acknowledged")
+
+
+def tables(rows: Sequence[Row]) -> str:
+    """Return a table for each study that has rows."""
+    writers = {"kills": _kills, "calls": _calls, "control": _control, "parts": _parts, "frames": _frames}
+    made = [
+        writer(mine) for study, writer in writers.items() if (mine := [row for row in rows if row["study"] == study])
+    ]
+    return "\n\n".join(made)
+
+
+def _kills(rows: Sequence[Row]) -> str:
+    by_victim = {victim: [row for row in rows if row["victim"] == victim] for victim in ("daemon", "camera", "broker")}
+    shown = [[victim, *_kill_figures(mine)] for victim, mine in by_victim.items() if mine]
+    return "\n\n".join(
+        [
+            f"### {len(rows)} times kill -9, each with a part open",
+            table(_kill_titles("victim"), [*shown, ["all", *_kill_figures(rows)]]),
+            f"Up to commit {rows[-1]['commit']}, on {_machine(rows)}.",
+        ]
+    )
+
+
+def _calls(rows: Sequence[Row]) -> str:
+    steps = Counter(row["step"] for row in rows)
+    shown = [str(len(rows)), *(str(steps[step]) for step in ("at the start", *_STEPS)), *_broken(rows)]
+    titles = ["kills", "at the start", *(f"part {step}" for step in _STEPS), *_RULES]
+    return f"### kill -9 at the n-th write or sync of the outbox\n\n{table(titles, [shown])}"
+
+
+def _control(rows: Sequence[Row]) -> str:
+    return "\n\n".join(
+        [
+            "### The same with the outbox deleted between kill and restart: losses must be seen",
+            table(_kill_titles("victim"), [["daemon, no journal", *_kill_figures(rows)]]),
+        ]
+    )
+
+
+def _kill_titles(first: str) -> list[str]:
+    return [first, "kills", *(f"part {step}" for step in _STEPS), *_RULES, "recovered, median s", "longest s"]
+
+
+def _kill_figures(rows: Sequence[Row]) -> list[str]:
+    steps = Counter(row["step"] for row in rows)
+    recovered = [row["recovered_s"] for row in rows]
+    return [
+        str(len(rows)),
+        *(str(steps[step]) for step in _STEPS),
+        *_broken(rows),
+        f"{statistics.median(recovered):.1f}",
+        f"{max(recovered):.1f}",
+    ]
+
+
+def _broken(rows: Sequence[Row]) -> list[str]:
+    return [str(sum(len(row["violations"].get(rule, ())) for row in rows)) for rule in _RULES]
+
+
+def _parts(rows: Sequence[Row]) -> str:
+    titles = ["run", "parts", "answered in time", "parts/s", "p50 ms", "p99 ms", *_RULES, *_USAGE_TITLES]
+    shown = [
+        [
+            str(number),
+            f"{sum(row['parts'] for row in mine):,}",
+            f"{sum(row['answered'] for row in mine):,}",
+            f"{statistics.median(row['parts_per_s'] for row in mine):.0f}",
+            f"{statistics.median(row['p50_ms'] for row in mine):.1f}",
+            f"{statistics.median(row['p99_ms'] for row in mine):.1f}",
+            *_broken(mine),
+            *_usage(mine),
+        ]
+        for number, mine in enumerate(_by_run(rows), 1)
+    ]
+    total = sum(row["parts"] for row in rows)
+    return f"### {total:,} triggered parts through Mosquitto\n\n{table(titles, shown)}\n\nOn {_machine(rows)}."
+
+
+def _frames(rows: Sequence[Row]) -> str:
+    titles = ["run", "frames", "delivered", "frames/s", *_USAGE_TITLES]
+    shown = [
+        [
+            str(number),
+            f"{sum(row['frames'] for row in mine):,}",
+            f"{sum(row['delivered'] for row in mine):,}",
+            f"{statistics.median(row['frames_per_s'] for row in mine):.0f}",
+            *_usage(mine),
+        ]
+        for number, mine in enumerate(_by_run(rows), 1)
+    ]
+    total = sum(row["frames"] for row in rows)
+    return f"### {total:,} frames of free run, acknowledged in memory\n\n{table(titles, shown)}\n\nOn {_machine(rows)}."
+
+
+_USAGE_TITLES = [f"{process}: {what}" for process in ("agent", "camera") for what in ("MB", "threads", "descriptors")]
+
+
+def _usage(rows: Sequence[Row]) -> list[str]:
+    """From the second quarter of a run to its end: a process fills its caches first."""
+    first, last = rows[len(rows) // 4], rows[-1]
+    return [
+        f"{first[process][what]:.0f} to {last[process][what]:.0f}"
+        for process in ("agent", "camera")
+        for what in ("memory_mb", "threads", "descriptors")
+    ]
+
+
+def _by_run(rows: Sequence[Row]) -> list[list[Row]]:
+    runs = list(dict.fromkeys(row["run"] for row in rows))
+    return [[row for row in rows if row["run"] == run] for run in runs]
+
+
+def _machine(rows: Sequence[Row]) -> str:
+    loads = [row["load"] for row in rows]
+    made_on = rows[-1]["machine"]
+    return f"{made_on['processor']}, {made_on['cpus']} CPUs, load average {min(loads):.0f} to {max(loads):.0f}"
