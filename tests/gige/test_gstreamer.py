@@ -130,6 +130,11 @@ class DatagramCamera:
         self.taken_ns.append(time.monotonic_ns())
         self._socket.sendto(bytes([number]) * (SHAPE[0] * SHAPE[1]), ("127.0.0.1", self.port))
 
+    def time_of(self, frame):
+        """Return when a picture was taken, CLOCK_MONOTONIC."""
+        number = int(frame[0, 0, 0])
+        return next(t for n, t in reversed(list(enumerate(self.taken_ns))) if n % 256 == number)
+
     def run(self):
         self._thread.start()
 
@@ -159,9 +164,26 @@ def test_no_picture_of_a_pipeline_is_older_than_its_request(start, ring, datagra
         asked_ns = time.monotonic_ns()
         camera.request(0, asked_ns)
         answer = wait_event(camera, FrameCaptured)
-        number = int(ring.slot(0)[0, 0, 0])
-        taken_ns = next(t for n, t in reversed(list(enumerate(datagrams.taken_ns))) if n % 256 == number)
-        assert asked_ns <= taken_ns <= answer.captured_ns
+        assert asked_ns <= datagrams.time_of(ring.slot(0)) <= answer.captured_ns
+
+
+def test_what_a_pipeline_holds_when_a_stalled_process_goes_on_is_not_delivered(start, ring, datagrams):
+    camera = start(datagrams.uri)
+    deadline = time.monotonic() + 30
+    while not isinstance(camera.next_event(0.05), CameraOpened):
+        datagrams.take()
+        assert time.monotonic() < deadline
+    for _ in range(5):
+        os.kill(camera.pid, signal.SIGSTOP)
+        for _ in range(2):
+            datagrams.take()
+        asked_ns = time.monotonic_ns()
+        camera.request(0, asked_ns)
+        os.kill(camera.pid, signal.SIGCONT)
+        assert camera.next_event(0.3) is None
+        while camera.next_event(0.05) is None:
+            datagrams.take()
+        assert datagrams.time_of(ring.slot(0)) >= asked_ns
 
 
 def test_a_pipeline_that_nothing_has_fired_opens_and_every_frame_of_it_is_delivered(start, ring, datagrams):
