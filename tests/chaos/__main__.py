@@ -46,8 +46,10 @@ def main() -> int:
             make_recipe(Path(folder))
             recipe = Path(folder) / "recipe"
         for study in arguments.studies or STUDIES:
-            run_study(study, recipe.resolve(), Path(folder) / study, arguments.rows)
-            write_generated(arguments.table, tables(read_rows(arguments.rows)), title="Chaos")
+            try:
+                run_study(study, recipe.resolve(), Path(folder) / study, arguments.rows)
+            finally:
+                write_generated(arguments.table, tables(read_rows(arguments.rows)), title="Chaos")
     return 0
 
 

@@ -37,8 +37,8 @@ def _kills(rows: Sequence[Row]) -> str:
 
 def _calls(rows: Sequence[Row]) -> str:
     steps = Counter(row["step"] for row in rows)
-    shown = [str(len(rows)), *(str(steps[step]) for step in ("at the start", *_STEPS)), *_broken(rows)]
-    titles = ["kills", "at the start", *(f"part {step}" for step in _STEPS), *_RULES]
+    shown = [str(len(rows)), *(str(steps[step]) for step in _STEPS), *_broken(rows)]
+    titles = ["kills", *(f"part {step}" for step in _STEPS), *_RULES]
     return f"### kill -9 at the n-th write or sync of the outbox\n\n{table(titles, [shown])}"
 
 

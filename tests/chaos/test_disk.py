@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from chaos.journal import steps_of
+from chaos.outbox_calls import strace_of
 from chaos.synced_disk import AGENT_UNDER_STRACE, find_strace, is_complete, restore_synced
 
 _DISK_MB = 2
@@ -58,6 +59,22 @@ def test_a_full_disk_is_said_in_every_verdict_and_forgotten_once_there_is_room(m
             assert any(result.verdict for result in full)
         finally:
             line.close()
+
+
+@pytest.mark.parametrize(("call", "error"), [("pwrite64", "ENOSPC"), ("fdatasync", "EIO")])
+@pytest.mark.parametrize("first", [4, 8])
+def test_a_disk_that_fails_for_a_while(make_line, call, error, first):
+    if find_strace() is None:
+        pytest.skip("needs strace: apt-get install strace")
+    line = make_line().start()
+    assert line.station.stop() == 0
+    line.station.prefix = strace_of(line, call, f"error={error}:when={first}..{first + 4}")
+    line.restart_daemon()
+    results = [line.plc.ask() for _ in range(15)]
+    line.wait_for_state("ready")
+    line.check()
+    assert any(result.verdict and result.verdict["reasons"] == ["outbox"] for result in results)
+    assert line.plc.ask().verdict["score"] is not None
 
 
 def test_a_state_directory_that_may_not_be_written_is_said_at_start(make_line, fitted_recipe):
