@@ -43,7 +43,7 @@ def kill_again_and_again(line: Line, numbers: range, *, keeps_journal: bool = Tr
         _kill(line, victim)
         step = steps_of(line.outbox).get(trigger.meas_id, "not accepted")
         if not keeps_journal:
-            _ = line.accepted
+            line.note_journal()
             _delete_outbox(line.outbox)
         _revive(line, victim, began)
         line.plc.wait_for(lambda: _is_inspected(line), "an inspected part", _PATIENCE_S)
