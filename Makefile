@@ -1,6 +1,7 @@
 # make demo    the whole way on a synthetic part: record, train, fit, run, report
 # make test    the tests
 # make check   what CI runs: ruff, mypy and the tests, the gate among them
+# make chaos   hours: 500 kills, 100,000 parts and 500,000 frames on a whole line; continues where it was
 # make gate    fetch what builds engines without a GPU, TensorRT's bindings, and OpenCV 4.8
 # make opencv4 the contracts of cameras and engines on OpenCV 4.8 and numpy 1, as on JetPack 6
 # make gige    cameras on the system's OpenCV, through GStreamer, with a fake GigE Vision camera
@@ -18,7 +19,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PROGRAMS = $(DESTDIR)/opt/edge-agent/.venv/bin
 
-.PHONY: demo test check lint gate opencv4 gige mosquitto systemd install-service uninstall-service clean
+.PHONY: demo test check chaos lint gate opencv4 gige mosquitto systemd install-service uninstall-service clean
 
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/run
@@ -27,6 +28,9 @@ test: $(READY) mosquitto systemd
 	$(BIN)/pytest
 
 check: $(READY) lint gate opencv4 gige test
+
+chaos: $(READY) mosquitto
+	PYTHONPATH=tests:benchmarks nice -n 10 $(BIN)/python -m chaos
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -28,7 +28,7 @@ from chaos.blocks import ask_in_blocks, run_freely_in_blocks
 from chaos.kills import kill_again_and_again
 from chaos.line import Line
 from chaos.outbox_calls import kill_at_calls
-from chaos.tables import tables
+from chaos.tables import failures, tables
 from engines.command_line import track
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -46,9 +46,13 @@ def main() -> int:
             make_recipe(Path(folder))
             recipe = Path(folder) / "recipe"
         for study in arguments.studies or STUDIES:
-            run_study(study, recipe.resolve(), Path(folder) / study, arguments.rows)
-            write_generated(arguments.table, tables(read_rows(arguments.rows)), title="Chaos")
-    return 0
+            try:
+                run_study(study, recipe.resolve(), Path(folder) / study, arguments.rows)
+            finally:
+                write_generated(arguments.table, tables(read_rows(arguments.rows)), title="Chaos")
+    found = failures(read_rows(arguments.rows))
+    print("\n".join(found) or "nothing was lost, doubled or contradicted, and nothing grew")
+    return 1 if found else 0
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -73,16 +73,7 @@ class MemoryLink:
 
 def run_freely_in_blocks(recipe: Path, folder: Path, block: int) -> Iterator[dict[str, Any]]:
     """Yield the figures of one block of frames after the other, for ever; camera process, engine and outbox are real."""
-    station = Station(
-        schema=1,
-        site="test",
-        station="memory",
-        recipe=recipe,
-        state_dir=folder,
-        camera=CameraPart(uri="synthetic://plate?size=64x64&seed=1", mode="free_run"),
-        trigger=TriggerPart(deadline_ms=1000, capture_within_ms=1000, dedupe_window_s=1),
-        mqtt=MqttPart(broker="mqtt://127.0.0.1:1", consumer=_CONSUMER),
-    )
+    station = _station(recipe, folder)
     outbox = Outbox(folder / "outbox.db", dedupe_window_s=1)
     with (
         closing(outbox),
@@ -112,6 +103,19 @@ def run_freely_in_blocks(recipe: Path, folder: Path, block: int) -> Iterator[dic
                     began, frames = time.monotonic(), 0
         finally:
             publisher.stop()
+
+
+def _station(recipe: Path, folder: Path) -> Station:
+    return Station(
+        schema=1,
+        site="test",
+        station="memory",
+        recipe=recipe,
+        state_dir=folder,
+        camera=CameraPart(uri="synthetic://plate?size=64x64&seed=1", mode="free_run"),
+        trigger=TriggerPart(deadline_ms=1000, capture_within_ms=1000, dedupe_window_s=1),
+        mqtt=MqttPart(broker="mqtt://127.0.0.1:1", consumer=_CONSUMER),
+    )
 
 
 def _figures(block: int, seconds: float, outbox: Outbox, link: MemoryLink) -> dict[str, Any]:

@@ -37,34 +37,32 @@ def kill_again_and_again(line: Line, numbers: range, *, keeps_journal: bool = Tr
         draw = random.Random(number)
         victim = draw.choice(VICTIMS) if keeps_journal else "daemon"
         delay_ms = draw.uniform(0.0, 1.2 * life_ms)
-        trigger = line.plc.send()
-        time.sleep(delay_ms / 1000)
-        began = time.monotonic()
-        _kill(line, victim)
-        step = steps_of(line.outbox).get(trigger.meas_id, "not accepted")
-        if not keeps_journal:
-            _ = line.accepted
-            _delete_outbox(line.outbox)
-        _revive(line, victim, began)
-        line.plc.wait_for(lambda: _is_inspected(line), "an inspected part", _PATIENCE_S)
-        recovered_s = time.monotonic() - began
-        line.settle(_PATIENCE_S if keeps_journal else _PATIENCE_WITHOUT_JOURNAL_S)
-        found = find_violations(line.evidence())
-        yield {
-            "number": number,
-            "victim": victim,
-            "delay_ms": delay_ms,
-            "life_ms": life_ms,
-            "step": step,
-            "accepted": len(line.accepted),
-            "verdicts": sorted(
-                "/".join([v["verdict"], *v["reasons"]])
-                for v in {v["result_id"]: v for v in line.plc.parts[trigger.meas_id].verdicts}.values()
-            ),
-            "recovered_s": recovered_s,
-            **found.told(line.plc.parts),
-        }
+        row = {"number": number, "victim": victim, "delay_ms": delay_ms, "life_ms": life_ms}
+        yield {**row, **_kill_once(line, victim, delay_ms / 1000, keeps_journal=keeps_journal)}
         line.forget()
+
+
+def _kill_once(line: Line, victim: str, delay_s: float, *, keeps_journal: bool) -> dict[str, Any]:
+    trigger = line.plc.send()
+    time.sleep(delay_s)
+    began = time.monotonic()
+    _kill(line, victim)
+    step = steps_of(line.outbox).get(trigger.meas_id, "not accepted")
+    if not keeps_journal:
+        line.note_journal()
+        _delete_outbox(line.outbox)
+    _revive(line, victim, began)
+    line.plc.wait_for(lambda: _is_inspected(line), "an inspected part", _PATIENCE_S)
+    recovered_s = time.monotonic() - began
+    line.settle(_PATIENCE_S if keeps_journal else _PATIENCE_WITHOUT_JOURNAL_S)
+    results = {v["result_id"]: v for v in line.plc.verdicts_of(trigger)}
+    return {
+        "step": step,
+        "accepted": len(line.accepted),
+        "verdicts": sorted("/".join([v["verdict"], *v["reasons"]]) for v in results.values()),
+        "recovered_s": recovered_s,
+        **find_violations(line.evidence()).told(line.plc.parts),
+    }
 
 
 def _is_inspected(line: Line) -> bool:

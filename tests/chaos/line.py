@@ -74,15 +74,19 @@ class Line:
     @property
     def accepted(self) -> frozenset[int]:
         """Measurement ids that the agent acknowledged to the broker, or has journalled."""
-        self._journalled |= steps_of(self.outbox).keys()
+        self.note_journal()
         return frozenset(one for one in {*self.proxy.accepted, *self._journalled} if one > self._judged_up_to)
+
+    def note_journal(self) -> None:
+        """Remember what the journal holds, before it may go."""
+        self._journalled |= steps_of(self.outbox).keys()
 
     def camera_pid(self) -> int:
         (pid,) = children_of(self.pid)
         return pid
 
     def kill_daemon(self) -> None:
-        """End it by SIGKILL; its state must be `offline` at the consumer within 5 s."""
+        """End it by SIGKILL; what it used is no measure for the next one."""
         self.station.kill()
         self._usage.clear()
 

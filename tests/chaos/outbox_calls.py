@@ -25,7 +25,7 @@ def kill_at_calls(line: Line, numbers: range) -> Iterator[dict[str, Any]]:
     """
     line.station.stop()
     for number in numbers:
-        line.station.prefix = _strace(line, number + 1)
+        line.station.prefix = strace_of(line, "pwrite64,fdatasync", f"signal=KILL:when={number + 1}")
         line.station.start()
         asked = _ask_until_dead(line, random.Random(number))
         line.station.kill()
@@ -37,7 +37,7 @@ def kill_at_calls(line: Line, numbers: range) -> Iterator[dict[str, Any]]:
         yield {
             "number": number,
             "asked": len(asked),
-            "step": steps.get(asked[-1], "not accepted") if asked else "at the start",
+            "step": steps.get(asked[-1] if asked else 0, "not accepted"),
             "accepted": len(line.accepted),
             **find_violations(line.evidence()).told(line.plc.parts),
         }
@@ -55,7 +55,7 @@ def _ask_until_dead(line: Line, draw: random.Random) -> list[int]:
     return asked
 
 
-def _strace(line: Line, number: int) -> list[str]:
-    calls = "pwrite64,fdatasync"
-    inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:signal=KILL:when={number}"]
+def strace_of(line: Line, calls: str, fault: str) -> list[str]:
+    """Return the prefix under which an agent meets a fault at its calls on the outbox's log; see strace(1), `inject`."""
+    inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:{fault}"]
     return [str(find_strace()), "-D", "-f", "-q", "-o", "/dev/null", "-P", f"{line.outbox}-wal", *inject]

@@ -127,10 +127,12 @@ class Proxy:
         pair = {to_agent, to_broker}
         self._connections |= pair
         try:
-            await asyncio.gather(
-                self._pump(from_agent, to_broker, "to_broker", witness),
-                self._pump(from_broker, to_agent, "to_agent", witness),
-            )
+            # `close` cancels; asyncio's own callback does not expect that before Python 3.12.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.gather(
+                    self._pump(from_agent, to_broker, "to_broker", witness),
+                    self._pump(from_broker, to_agent, "to_agent", witness),
+                )
         finally:
             self._connections -= pair
             for writer in pair:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 _CALLS = "openat,write,pwrite64,ftruncate,fsync,fdatasync,unlink,unlinkat,rename,renameat,renameat2"
@@ -22,8 +24,12 @@ _DESCRIPTOR = re.compile(r"^\d+<(?P<path>[^>]*)>")
 _TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 
 
+@cache
 def find_strace() -> str | None:
-    return shutil.which("strace")
+    """Return its path, None where it is missing or may not trace."""
+    strace = shutil.which("strace")
+    may_trace = strace and subprocess.run([strace, "-o", "/dev/null", "true"], check=False, capture_output=True)
+    return strace if may_trace and may_trace.returncode == 0 else None
 
 
 @dataclass

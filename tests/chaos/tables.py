@@ -11,6 +11,7 @@ from generated import table
 
 Row = dict[str, Any]
 _RULES = ("lost", "doubled", "contradicted", "let_go", "stale", "undecided", "growth")
+_MOST_GROWTH = {"memory_mb": 2.0, "threads": 0, "descriptors": 1}
 _STEPS = ("not accepted", "journalled", "stored", "sent", "acknowledged")
 
 
@@ -21,6 +22,27 @@ def tables(rows: Sequence[Row]) -> str:
         writer(mine) for study, writer in writers.items() if (mine := [row for row in rows if row["study"] == study])
     ]
     return "\n\n".join(made)
+
+
+def failures(rows: Sequence[Row]) -> list[str]:
+    """Return what must not be: a broken rule, growth, or a control in which no loss was seen."""
+    found = [
+        f"{row['study']}: {row['violations']}" for row in rows if row["study"] != "control" and row.get("violations")
+    ]
+    control = [row for row in rows if row["study"] == "control"]
+    if control and not any("lost" in row["violations"] for row in control):
+        found.append("control: without a journal nothing was seen to be lost")
+    for study in ("parts", "frames"):
+        for mine in by_run([row for row in rows if row["study"] == study]):
+            first, last = mine[len(mine) // 4], mine[-1]
+            found += [
+                f"{study}: the {process}'s {what} went from {first[process][what]:.1f} to {last[process][what]:.1f}"
+                for process in ("agent", "camera")
+                for what, most in _MOST_GROWTH.items()
+                if last[process][what] - first[process][what] > most
+            ]
+    found += [f"frames: {row['waiting']} verdicts stayed" for row in rows if row.get("waiting")]
+    return found
 
 
 def _kills(rows: Sequence[Row]) -> str:
@@ -37,8 +59,8 @@ def _kills(rows: Sequence[Row]) -> str:
 
 def _calls(rows: Sequence[Row]) -> str:
     steps = Counter(row["step"] for row in rows)
-    shown = [str(len(rows)), *(str(steps[step]) for step in ("at the start", *_STEPS)), *_broken(rows)]
-    titles = ["kills", "at the start", *(f"part {step}" for step in _STEPS), *_RULES]
+    shown = [str(len(rows)), *(str(steps[step]) for step in _STEPS), *_broken(rows)]
+    titles = ["kills", *(f"part {step}" for step in _STEPS), *_RULES]
     return f"### kill -9 at the n-th write or sync of the outbox\n\n{table(titles, [shown])}"
 
 
@@ -84,7 +106,7 @@ def _parts(rows: Sequence[Row]) -> str:
             *_broken(mine),
             *_usage(mine),
         ]
-        for number, mine in enumerate(_by_run(rows), 1)
+        for number, mine in enumerate(by_run(rows), 1)
     ]
     total = sum(row["parts"] for row in rows)
     return f"### {total:,} triggered parts through Mosquitto\n\n{table(titles, shown)}\n\nOn {_machine(rows)}."
@@ -100,7 +122,7 @@ def _frames(rows: Sequence[Row]) -> str:
             f"{statistics.median(row['frames_per_s'] for row in mine):.0f}",
             *_usage(mine),
         ]
-        for number, mine in enumerate(_by_run(rows), 1)
+        for number, mine in enumerate(by_run(rows), 1)
     ]
     total = sum(row["frames"] for row in rows)
     return f"### {total:,} frames of free run, acknowledged in memory\n\n{table(titles, shown)}\n\nOn {_machine(rows)}."
@@ -119,7 +141,8 @@ def _usage(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _by_run(rows: Sequence[Row]) -> list[list[Row]]:
+def by_run(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the rows of each run; one that was continued has other processes than before."""
     runs = list(dict.fromkeys(row["run"] for row in rows))
     return [[row for row in rows if row["run"] == run] for run in runs]
 

@@ -85,7 +85,7 @@ def test_an_inference_past_the_deadline(line):
 @pytest.mark.parametrize("call", [1, 9])
 def test_kill_9_at_a_write_or_sync_of_the_outbox(line, call):
     if find_strace() is None:
-        pytest.skip("needs strace: apt-get install strace")
+        pytest.skip("needs strace that may trace: apt-get install strace")
     (row,) = kill_at_calls(line, range(call, call + 1))
     assert row["violations"] == {}
     assert row["asked"] < MOST_PARTS

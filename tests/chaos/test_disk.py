@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from running_station import COMMAND
 
 from chaos.journal import steps_of
+from chaos.outbox_calls import strace_of
 from chaos.synced_disk import AGENT_UNDER_STRACE, find_strace, is_complete, restore_synced
 
 _DISK_MB = 2
@@ -30,6 +32,12 @@ def small_disk(folder):
         yield
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def can_run_as_nobody():
+    if shutil.which("setpriv") is None:
+        return False
+    return subprocess.run([*_NOBODY, COMMAND, "--help"], check=False, capture_output=True).returncode == 0
 
 
 def fill(path):
@@ -60,6 +68,22 @@ def test_a_full_disk_is_said_in_every_verdict_and_forgotten_once_there_is_room(m
             line.close()
 
 
+@pytest.mark.parametrize(("call", "error"), [("pwrite64", "ENOSPC"), ("fdatasync", "EIO")])
+@pytest.mark.parametrize("first", [4, 8])
+def test_a_disk_that_fails_for_a_while(make_line, call, error, first):
+    if find_strace() is None:
+        pytest.skip("needs strace that may trace: apt-get install strace")
+    line = make_line().start()
+    assert line.station.stop() == 0
+    line.station.prefix = strace_of(line, call, f"error={error}:when={first}..{first + 4}")
+    line.restart_daemon()
+    results = [line.plc.ask() for _ in range(15)]
+    line.wait_for_state("ready")
+    line.check()
+    assert any(result.verdict and result.verdict["reasons"] == ["outbox"] for result in results)
+    assert line.plc.ask().verdict["score"] is not None
+
+
 def test_a_state_directory_that_may_not_be_written_is_said_at_start(make_line, fitted_recipe):
     # pytest's folders are for their owner alone.
     folder = Path(tempfile.mkdtemp())
@@ -70,8 +94,8 @@ def test_a_state_directory_that_may_not_be_written_is_said_at_start(make_line, f
         (folder / "state").mkdir(mode=0o555)
         line = make_line(folder=folder, recipe=recipe)
         if os.getuid() == 0:
-            if shutil.which("setpriv") is None:
-                pytest.skip("root may write anywhere: needs setpriv (apt-get install util-linux)")
+            if not can_run_as_nobody():
+                pytest.skip("root may write anywhere: needs setpriv and a program that the user nobody can reach")
             line.station.prefix = _NOBODY
         line.station.start()
         code = line.station.process.wait(30)
@@ -85,7 +109,7 @@ def test_a_state_directory_that_may_not_be_written_is_said_at_start(make_line, f
 
 def test_a_power_cut_leaves_only_what_was_synced(make_line, tmp_path):
     if find_strace() is None:
-        pytest.skip("needs strace: apt-get install strace")
+        pytest.skip("needs strace that may trace: apt-get install strace")
     line = make_line(timeout_ms=3000)
     line.station.prefix = [find_strace(), *AGENT_UNDER_STRACE, "-o", str(tmp_path / "strace.log")]
     line.start()

@@ -215,7 +215,10 @@ def test_after_kill_9_the_camera_comes_back_into_the_same_memory(camera, kind):
     lost = wait_event(camera)
     assert isinstance(lost, CameraLost)
     assert not lost.is_final
-    assert isinstance(wait_event(camera), CameraOpened)
+    # A device that still holds itself for the one that was killed refuses the first tries.
+    while isinstance(opened := wait_event(camera), CameraLost):
+        assert not opened.is_final
+    assert isinstance(opened, CameraOpened)
     camera.request(0)
     after = wait_event(camera)
     assert isinstance(after, FrameCaptured)

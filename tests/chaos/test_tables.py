@@ -1,0 +1,47 @@
+"""The long round fails when it must, and its tables can be written from any rows."""
+
+import pytest
+
+from chaos.tables import failures, tables
+
+ORIGIN = {"commit": "abc", "machine": {"processor": "one", "cpus": 2}, "load": 1.0, "run": "1"}
+
+
+def kill(study="kills", violations=None):
+    return {
+        "study": study,
+        "victim": "daemon",
+        "step": "sent",
+        "recovered_s": 1.5,
+        "violations": violations or {},
+        **ORIGIN,
+    }
+
+
+def block(memory_mb=100.0, threads=9, waiting=0):
+    used = {"memory_mb": memory_mb, "threads": threads, "descriptors": 20}
+    figures = {"frames": 5000, "delivered": 5000, "waiting": waiting, "frames_per_s": 300.0}
+    return {"study": "frames", **figures, "agent": used, "camera": used, **ORIGIN}
+
+
+GOOD = [kill(), kill("control", {"lost": [1]}), block(), block(memory_mb=101.9)]
+
+
+def test_a_round_in_which_all_is_well():
+    assert failures(GOOD) == []
+    assert "| all | 1 |" in tables(GOOD)
+    assert "10,000 frames" in tables(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([kill(violations={"lost": [1]})], "lost"),
+        ([kill("control")], "nothing was seen to be lost"),
+        ([block(), block(memory_mb=102.1)], "memory_mb went from 100.0 to 102.1"),
+        ([block(), block(threads=10)], "threads"),
+        ([block(waiting=1)], "1 verdicts stayed"),
+    ],
+)
+def test_what_makes_it_fail(rows, says):
+    assert any(says in failure for failure in failures(rows))
