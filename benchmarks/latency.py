@@ -4,7 +4,8 @@
 
 A PLC process (this one), the agent and an echo process talk through a Mosquitto of their own on loopback. The PLC
 triggers ten times a second; half-way between two triggers it sends a message that the echo process publishes back.
-For each frame the inference's own time, from the agent's log, is taken off the time from trigger to verdict.
+For each frame the inference's own time, from the agent's log, is taken off the time from trigger to verdict. The archive
+keeps every reject and every tenth passed part.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from engines.command_line import track, write_json
 from engines.machine import describe_machine
 
 INTERVAL_S = 0.1
-BAR_MS = 5.0
+BAR_MS = 4.0
+ARCHIVE = {"folder": "archive", "max_mb": 1000, "keep_days": 1, "pass_every": 10}
 LINE = re.compile(r"meas_id=(\S+) .* infer_ms=([\d.]+)")
 
 
@@ -63,7 +65,8 @@ def measure(recipe: Path, broker: str, triggers: int, number: int) -> dict[str, 
     with scratch_folder() as folder, mosquitto(broker, folder) as port:
         echo = multiprocessing.get_context("spawn").Process(target=run_echo, args=(port,), daemon=True)
         echo.start()
-        with running_agent(folder, recipe, port):
+        # Without --verbose the log leaves out most of the parts that passed.
+        with running_agent(folder, recipe, port, "--verbose", archive=ARCHIVE):
             verdict_ms, echo_ms = play(port, triggers, number)
         echo.terminate()
         infer_ms = {match[1]: float(match[2]) for match in LINE.finditer((folder / "agent.log").read_text())}

@@ -57,7 +57,9 @@ def mosquitto(broker: str, folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def running_agent(folder: Path, recipe: Path, port: int, **changes: Any) -> Iterator[subprocess.Popen[bytes]]:
+def running_agent(
+    folder: Path, recipe: Path, port: int, *options: str, **changes: Any
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run an agent on a synthetic camera that delivers on trigger; its log is `agent.log` in the folder."""
     height, width, channels = load_recipe(recipe).frame_shape
     content = {
@@ -73,7 +75,8 @@ def running_agent(folder: Path, recipe: Path, port: int, **changes: Any) -> Iter
     }
     (folder / "station.yaml").write_text(yaml.safe_dump(content))
     with (folder / "agent.log").open("w") as log:
-        process = subprocess.Popen([BIN / "edge-agent", "run", "--config", folder / "station.yaml"], stderr=log)
+        command = [BIN / "edge-agent", "run", "--config", folder / "station.yaml", *options]
+        process = subprocess.Popen(command, stderr=log)
     try:
         yield process
     finally:
