@@ -18,6 +18,8 @@ from engines.errors import PublishError
 
 NAME = "plc"
 _DEADLINE_S = 30.0
+# The sign of life comes once a second.
+_LIFE_S = 2.5
 
 
 class ReferencePlc:
@@ -40,7 +42,12 @@ class ReferencePlc:
 
     def connect(self) -> None:
         topics = self._topics
-        handlers = {topics.verdict: self._take_verdict, topics.state: self._take_state, topics.reply: self._take_reply}
+        handlers = {
+            topics.verdict: self._take_verdict,
+            topics.state: self._take_state,
+            topics.reply: self._take_reply,
+            topics.health: self._take_health,
+        }
         self.client = MqttClient(BrokerAddress("127.0.0.1", self._port), f"plc-{uuid7()}", handlers)
         self.client.start()
 
@@ -54,6 +61,7 @@ class ReferencePlc:
         Args:
             timeout_ms: What the station is told of how long the part can wait, where it differs from the own timer.
         """
+        self._wait_for_life()
         trigger = self._begin()
         if not self._publish(trigger, timeout_ms):
             return self._end(self.consumer.give_up("trigger not sent"))
@@ -107,6 +115,14 @@ class ReferencePlc:
             self.parts.clear()
             self.states[:-1] = []
 
+    def _wait_for_life(self) -> None:
+        """Let a station that has just come back say so: a part asked for before is rejected, whatever its verdict."""
+        with self._changed:
+            until = time.monotonic() + _LIFE_S
+            while not self.consumer.is_alive(time.monotonic_ns()) and self.client.live.is_set():
+                if not self._changed.wait(until - time.monotonic()):
+                    return
+
     def _begin(self) -> Trigger:
         with self._changed:
             self._result = None
@@ -146,6 +162,11 @@ class ReferencePlc:
 
     def _take_state(self, message: Message) -> None:
         self.states.append((time.monotonic(), json.loads(message.payload)))
+
+    def _take_health(self, message: Message) -> None:
+        with self._changed:
+            self.consumer.take_health(message.payload, message.received_ns)
+            self._changed.notify()
 
     def _take_reply(self, message: Message) -> None:
         reply = json.loads(message.payload)
