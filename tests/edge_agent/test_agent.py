@@ -267,7 +267,7 @@ def test_a_camera_that_hangs_is_answered_by_the_deadline(make_station, make_plc)
 def test_a_second_agent_on_the_same_state_is_refused(running):
     station, plc = running
     second = RunningStation.__new__(RunningStation)
-    second.config, second.log, second.command = station.config, station.folder / "second.log", station.command
+    second.__dict__.update(vars(station), log=station.folder / "second.log")
     second.start()
     assert second.process.wait(20) == 78
     assert "another agent runs with the state directory" in second.log.read_text()
