@@ -228,7 +228,7 @@ def stand():
             runtime=SimpleNamespace(model_sha256="ab" * 32),
         ),
         outbox=SimpleNamespace(depth=lambda: 10**9, oldest_age_s=lambda: 12.5),
-        camera=SimpleNamespace(is_open=True, reconnects=0),
+        camera=SimpleNamespace(is_open=True, reconnects=0, skipped=0),
         link=SimpleNamespace(is_live=True, reconnects=0),
         keeper=SimpleNamespace(content=lambda: {"dropped": 2, "failed": 1, "archive_mb": 10**6}),
         heartbeat=heartbeat,
