@@ -96,6 +96,7 @@ class Collection:
         try:
             self._write(one)
         except OSError:
+            _forget_frame(self.folder, self.status.collected)
             self.end("disk")
             raise
         self._change(collected=self.status.collected + 1)
@@ -162,8 +163,15 @@ def end_abandoned(state_dir: Path) -> None:
             if status.ended is None:
                 with (folder / FRAMES_FILE).open(encoding="utf-8") as lines:
                     collected = max(0, sum(1 for _ in lines) - 1)
+                _forget_frame(folder, collected)
                 ended = CollectionStatus(**{**asdict(status), "collected": collected, "ended": "restart"})
                 replace_file(folder / STATUS_FILE, json.dumps(asdict(ended), indent=1).encode())
+
+
+def _forget_frame(folder: Path, number: int) -> None:
+    """Remove a frame that has no line: nobody would know that it was rejected, and it would count as good."""
+    for name in ("frames", "rejected"):
+        (folder / name / f"{number:06}.png").unlink(missing_ok=True)
 
 
 def _line(values: Sequence[object]) -> str:

@@ -152,7 +152,11 @@ def test_a_collection_that_a_crash_left_is_ended_at_the_next_start(tmp_path):
     content = {"recipe": "a", "threshold_rev": "r0001", "mode": "triggered", "wanted": 9, "collected": 0, "ended": None}
     (folder / "collection.json").write_text(json.dumps(content))
     (folder / "frames.csv").write_text("file,result_id,part_id,verdict,score\n000000.png,x,,PASS,1\n")
+    (folder / "frames").mkdir()
+    for number in range(2):
+        (folder / "frames" / f"{number:06}.png").write_bytes(b"x")
     end_abandoned(tmp_path)
+    assert [path.name for path in (folder / "frames").iterdir()] == ["000000.png"], "one without a line is not good"
     assert (read_status(folder).ended, read_status(folder).collected) == ("restart", 1)
 
 
