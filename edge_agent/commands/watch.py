@@ -306,8 +306,9 @@ def _verdict_line(content: Mapping[str, Any]) -> str:
     words += [
         f"{key}={content[key]}" for key in ("meas_id", "part_id", "score", "limit") if content.get(key) is not None
     ]
-    if content.get("reasons"):
-        words.append("reasons=" + ",".join(map(str, content["reasons"])))
+    reasons = content.get("reasons")
+    if isinstance(reasons, list) and reasons:
+        words.append("reasons=" + ",".join(map(str, reasons)))
     words.append(f"defects={content.get('defect_count')} latency_ms={content.get('latency_ms')}")
     words += [flag for flag in ("is_simulated", "is_historical") if content.get(flag)]
     return " ".join(words)
