@@ -286,7 +286,9 @@ class Agent:
     def _take_camera_events(self) -> None:
         while (event := self._next_event(0)) is not None:
             if self.station.camera.mode == "free_run" and isinstance(event, FrameCaptured | BadFrame):
-                self._finish(self._pipeline.judge(event), event, None)
+                # What was asked for before the station halted is not looked at.
+                if self._state.is_inspecting:
+                    self._finish(self._pipeline.judge(event), event, None)
                 return
 
     def _next_event(self, timeout_s: float) -> CameraEvent | None:

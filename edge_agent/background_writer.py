@@ -59,7 +59,7 @@ class BackgroundWriter:
         except Exception as problem:
             self.failed += 1
             if str(problem) != self.error:
-                log.exception("a frame could not be kept")
+                log.exception("something could not be written")
             self.error = str(problem)
         else:
             self.error = None

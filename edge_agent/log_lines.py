@@ -11,11 +11,12 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from typing import TextIO
 
 from edge_agent.log_limit import LogLimit
+from edge_agent.log_writer import LogWriter
 
 _PLAIN = re.compile(r'[^\s"=\\]+')
 _PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
@@ -25,19 +26,18 @@ _DEBUG_PRIORITY = 7
 @contextmanager
 def log_lines(stream: TextIO, *, verbose: bool) -> Iterator[None]:
     """Write the log to a stream; unless it is verbose, lines of one kind are limited in number."""
-    handler = logging.StreamHandler(stream)
+    handler = LogWriter(stream)
     handler.setFormatter(LineFormatter(to_journal=is_journal(stream)))
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
-    if verbose:
+    handler.start()
+    with ExitStack() as running:
+        running.callback(handler.stop)
+        if not verbose:
+            limit = LogLimit()
+            handler.addFilter(limit)
+            limit.start()
+            running.callback(limit.stop)
         yield
-        return
-    limit = LogLimit()
-    handler.addFilter(limit)
-    limit.start()
-    try:
-        yield
-    finally:
-        limit.stop()
 
 
 def is_journal(stream: TextIO) -> bool:

@@ -79,7 +79,7 @@ def run_study(study: str, recipe: Path, folder: Path, rows: Path) -> None:
 
 def figures_of(study: str, recipe: Path, folder: Path, numbers: range, block: int) -> Iterator[dict[str, Any]]:
     if study == "frames":
-        yield from run_freely_in_blocks(recipe, folder, block)
+        yield from run_freely_in_blocks(recipe, folder, CAMERA, block)
         return
     line = Line(folder, recipe, CAMERA, trigger={"dedupe_window_s": 20})
     try:

@@ -71,9 +71,9 @@ class MemoryLink:
         return self
 
 
-def run_freely_in_blocks(recipe: Path, folder: Path, block: int) -> Iterator[dict[str, Any]]:
+def run_freely_in_blocks(recipe: Path, folder: Path, uri: str, block: int) -> Iterator[dict[str, Any]]:
     """Yield the figures of one block of frames after the other, for ever; camera process, engine and outbox are real."""
-    station = _station(recipe, folder)
+    station = _station(recipe, folder, uri)
     outbox = Outbox(folder / "outbox.db", dedupe_window_s=1)
     with (
         closing(outbox),
@@ -84,7 +84,16 @@ def run_freely_in_blocks(recipe: Path, folder: Path, block: int) -> Iterator[dic
         pipeline = Pipeline(live, ring)
         writer = VerdictWriter(outbox, live, station, is_simulated=True)
         link = MemoryLink()
-        publisher = OutboxPublisher(outbox, link, writer.topics, ack="consumer", consumer=_CONSUMER, ack_timeout_s=2.0)
+        publisher = OutboxPublisher(
+            outbox,
+            link,
+            writer.topics,
+            ack="consumer",
+            consumer=_CONSUMER,
+            ack_timeout_s=2.0,
+            keep_days=1,
+            on_aged=lambda count: None,
+        )
         link.publisher = publisher
         publisher.on_live()
         publisher.start()
@@ -105,14 +114,14 @@ def run_freely_in_blocks(recipe: Path, folder: Path, block: int) -> Iterator[dic
             publisher.stop()
 
 
-def _station(recipe: Path, folder: Path) -> Station:
+def _station(recipe: Path, folder: Path, uri: str) -> Station:
     return Station(
         schema=1,
         site="test",
         station="memory",
         recipe=recipe,
         state_dir=folder,
-        camera=CameraPart(uri="synthetic://plate?size=64x64&seed=1", mode="free_run"),
+        camera=CameraPart(uri=uri, mode="free_run"),
         trigger=TriggerPart(deadline_ms=1000, capture_within_ms=1000, dedupe_window_s=1),
         mqtt=MqttPart(broker="mqtt://127.0.0.1:1", consumer=_CONSUMER),
     )

@@ -55,6 +55,19 @@ def test_kill_9_at_every_step_of_a_part(line, step):
     assert bool(line.plc.verdicts_of(trigger)) == (step != "before the journal")
 
 
+def test_a_journal_that_hangs(make_line, tmp_path):
+    line = make_line()
+    line.station.log = tmp_path / "journal"
+    os.mkfifo(line.station.log)
+    with os.fdopen(os.open(line.station.log, os.O_RDWR | os.O_NONBLOCK), "wb", buffering=0) as journal:
+        while journal.write(b"full\n"):
+            pass
+        line.start()
+        assert line.plc.ask().verdict["reasons"] == []
+        line.check()
+        assert line.station.stop() == 0
+
+
 def test_a_daemon_that_stands_still_beyond_the_deadline_passes_nothing(make_line):
     line = make_line("&live=true&fps=50").start()
     line.plc.ask()

@@ -1,5 +1,9 @@
 """A short soak; `make chaos` has the long one."""
 
+from contextlib import closing
+
+from chaos.blocks import run_freely_in_blocks
+from chaos.conftest import CAMERA
 from chaos.usage import usage_of
 
 _PARTS, _WARM_PARTS = 300, 50
@@ -17,3 +21,10 @@ def test_memory_threads_and_descriptors_stay(line):
         assert last.memory_mb - first.memory_mb < _MOST_GROWTH_MB
         assert last.threads <= first.threads
         assert last.descriptors <= first.descriptors + 1
+
+
+def test_every_frame_of_free_run_is_delivered_and_acknowledged(tmp_path, fitted_recipe):
+    with closing(run_freely_in_blocks(fitted_recipe, tmp_path, CAMERA, 50)) as blocks:
+        for _ in range(2):
+            figures = next(blocks)
+            assert (figures["frames"], figures["delivered"], figures["waiting"]) == (50, 50, 0)

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import select
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from log_reader import parse
 
 from edge_agent.log_limit import ALWAYS, MOST, LogLimit
 from edge_agent.log_lines import LineFormatter, is_journal
+from edge_agent.log_writer import LogWriter
 
 
 @pytest.fixture
@@ -187,3 +189,43 @@ def test_at_the_end_what_was_left_out_is_said_and_verbose_leaves_out_nothing(ver
     )
     assert len(done.stderr.splitlines()) == count
     assert last in done.stderr.splitlines()[-1]
+
+
+def test_a_journal_that_hangs_holds_up_nobody_and_what_is_lost_is_counted(logger):
+    log, own, _ = logger
+    log.removeHandler(own)
+    reader, end = os.pipe()
+    with os.fdopen(reader) as journal, os.fdopen(end, "w") as stream:
+        writer = LogWriter(stream)
+        log.addHandler(writer)
+        writer.start()
+        for number in range(5000):
+            log.info("seq=%d %s", number, "x" * 100)
+        written = read_until_silent(journal)
+        log.info("the journal works again")
+        writer.stop()
+        written += read_until_silent(journal)
+    log.removeHandler(writer)
+    *lines, lost, last = written
+    assert [line.split()[0] for line in lines] == [f"seq={n}" for n in range(len(lines))]
+    assert (lost, last) == (f"lost_lines={5000 - len(lines)}", "the journal works again")
+    assert len(lines) < 5000
+
+
+def read_until_silent(journal):
+    lines = []
+    while select.select([journal], [], [], 0.5)[0]:
+        os.set_blocking(journal.fileno(), False)
+        lines.append(os.read(journal.fileno(), 1 << 20))
+    return b"".join(lines).decode().splitlines()
+
+
+def test_a_mistake_in_a_log_call_ends_nothing(capsys, tmp_path):
+    with (tmp_path / "log").open("w") as stream:
+        writer = LogWriter(stream)
+        writer.start()
+        for value in ("seven", 8):
+            writer.handle(logging.LogRecord("x", logging.INFO, "f", 1, "seq=%d", (value,), None))
+        writer.stop()
+    assert (tmp_path / "log").read_text() == "seq=8\n"
+    assert "--- Logging error ---" in capsys.readouterr().err

@@ -192,15 +192,20 @@ def test_under_load_no_verdict_is_lost_doubled_or_judged_by_half_a_revision(reci
 
 
 @pytest.fixture
-def alarmed(recipe, tmp_path, good_frames_folder, start_agent):
-    """A station that halts after three rejects in a row, on frames of which every one is defective."""
+def bad_frames(tmp_path, good_frames_folder):
     folder = tmp_path / "bad"
     folder.mkdir()
     for path in sorted(good_frames_folder.glob("*.png"))[:5]:
         frame = cv2.imread(str(path))
         frame[30:46, 30:50] = 0
         cv2.imwrite(str(folder / path.name), frame)
-    _, plc = start_agent(recipe, folder, alarms={"max_consecutive_fail": 3})
+    return folder
+
+
+@pytest.fixture
+def alarmed(recipe, bad_frames, start_agent):
+    """A station that halts after three rejects in a row, on frames of which every one is defective."""
+    _, plc = start_agent(recipe, bad_frames, alarms={"max_consecutive_fail": 3})
     plc.wait_for_state("ready")
     return plc
 
@@ -214,6 +219,17 @@ def test_rejects_in_a_row_halt_the_station_until_a_person_has_looked(alarmed, co
     assert alarmed.command(command, "1")["ok"]
     alarmed.wait_for_state("ready")
     assert alarmed.ask("5")["verdict"] == "FAIL"
+
+
+def test_in_free_run_nothing_is_judged_after_the_station_has_halted(recipe, bad_frames, start_agent):
+    _, plc = start_agent(recipe, bad_frames, alarms={"max_consecutive_fail": 3}, camera={"mode": "free_run"})
+    plc.wait_for_state("halted", "max_consecutive_fail")
+    assert plc.command("resume", "1")["ok"]
+    verdicts = [plc.verdict() for _ in range(6)]
+    plc.wait_for_state("halted", "max_consecutive_fail")
+    assert plc.command("pause", "2")["ok"], "whatever was on its way has come"
+    assert plc.verdicts.empty()
+    assert [verdict["verdict"] for verdict in verdicts] == ["FAIL"] * 6
 
 
 def test_good_parts_that_change_are_said_and_still_judged(recipe, tmp_path, good_frames_folder, start_agent):
