@@ -27,6 +27,8 @@ setup(
         "train": ["torch>=2.6", "onnx>=1.16", "onnxscript>=0.3"],
         "tensorboard": ["tensorboard>=2.14"],
         "broker": ["amqtt>=0.12"],
+        # Fuzzing; there are wheels for these only.
+        "chaos": ['atheris>=3; platform_machine == "x86_64" and python_version >= "3.11"'],
         "dev": [
             "hypothesis>=6",
             "jsonschema>=4.18",

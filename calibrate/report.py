@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -28,6 +27,7 @@ from engines.errors import DatasetError
 from engines.files import replace_file
 from engines.images import Frame, list_images
 from engines.recipe import MODEL_FILES
+from engines.untrusted import parse_json
 
 PANEL_PX = 240
 TITLES = ("frame", "reconstruction", "anomaly map", "mask")
@@ -71,7 +71,7 @@ def read_verdicts(path: Path, dataset: Path) -> list[PartVerdict]:
     verdicts = []
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
-            line = json.loads(text)
+            line = parse_json(text)
             message = line["verdict"]
             if message is None or message["frame_seq"] is None:
                 continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from edge_agent.thresholds import ThresholdRevision
 from engines.command_line import track
 from engines.errors import ThresholdsError
 from engines.recipe import THRESHOLDS_FOLDER
+from engines.untrusted import parse_json
 
 CARD_FILE = "sensitivity.json"
 SIZE_SHARES = (1 / 100, 1 / 50, 1 / 25, 1 / 12)
@@ -123,7 +123,7 @@ def read_card(recipe_folder: Path, revision: str) -> dict[str, Any]:
     """
     path = recipe_folder / THRESHOLDS_FOLDER / revision / CARD_FILE
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
         raise ThresholdsError(
             f"threshold revision {revision} has no sensitivity card: {problem}.",

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from edge_agent.messages import Command, encode_json
 from engines.errors import StorageError
 from engines.files import sync_directory
+from engines.untrusted import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ class AuditLog:
 
     def _remember_line(self, line: bytes) -> None:
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
             if "event" in entry:
                 return
             # A clock that was set back makes lines of the future: they count as new.

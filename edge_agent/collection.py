@@ -27,6 +27,7 @@ from edge_agent.archive import LEAST_FREE_BYTES
 from engines.errors import DatasetError
 from engines.files import replace_file
 from engines.images import Frame, encode_png
+from engines.untrusted import parse_json
 
 FOLDER = "recalibration"
 COLUMNS = ("file", "result_id", "part_id", "verdict", "score")
@@ -141,7 +142,7 @@ def read_status(folder: Path) -> CollectionStatus:
     """
     path = folder / STATUS_FILE
     try:
-        return CollectionStatus(**json.loads(path.read_bytes()))
+        return CollectionStatus(**parse_json(path.read_bytes()))
     except (OSError, ValueError, TypeError) as problem:
         raise DatasetError(f"{path} is damaged: {problem}.", fix="Remove that folder and collect again.") from problem
 

@@ -12,6 +12,7 @@ from edge_agent.inspection import Defect, Inspection, Trigger
 from edge_agent.masks import EncodedMask, decode_rle, encode_png
 from edge_agent.topics import Topics
 from engines.errors import MessageError
+from engines.untrusted import parse_json
 
 SCHEMA = 1
 MAX_VERDICT_BYTES = 4096
@@ -241,8 +242,8 @@ def parse_object(payload: bytes, what: str) -> dict[str, Any]:
             f"{what} has {len(payload)} bytes.", fix=f"Send at most {MAX_INPUT_BYTES}; split long lists into several."
         )
     try:
-        content = json.loads(payload.decode("utf-8"), parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        content = parse_json(payload.decode("utf-8"), parse_constant=_refuse_constant)
+    except ValueError as error:
         raise MessageError(f"{what} is not JSON in UTF-8: {error}.", fix="Check what publishes there.") from error
     if not isinstance(content, dict):
         raise MessageError(f"{what} is {_shown(content)}, not an object.", fix='Send {"key": value, ...}.')

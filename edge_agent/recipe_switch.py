@@ -16,6 +16,7 @@ from edge_agent.station import NAME_PATTERN, Station
 from engines.errors import AgentError, RecipeError, StationFileError
 from engines.files import replace_file
 from engines.recipe import Recipe
+from engines.untrusted import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ def recipe_folder(station: Station) -> Path:
     if not path.exists():
         return station.recipe
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
         name, instead_of = str(content["recipe"]), content["instead_of"]
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise StationFileError(

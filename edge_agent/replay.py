@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -24,6 +23,7 @@ from edge_agent.station import Station
 from edge_agent.verdict_writer import Stored, VerdictWriter
 from engines.errors import DatasetError
 from engines.machine import processor_name
+from engines.untrusted import parse_json
 
 SLOTS = 4
 LEAST_IOU = 0.98
@@ -114,7 +114,7 @@ def read_results(path: Path) -> list[dict[str, Any]]:
     lines = []
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
-            line = json.loads(text)
+            line = parse_json(text)
             line["source"], line["verdict"], line["reasons"], line["mask"], line["made_on"]
         except (ValueError, KeyError, TypeError) as problem:
             raise DatasetError(

@@ -27,6 +27,7 @@ from edge_agent.thresholds import CURRENT, REVISION, ThresholdRevision, load_thr
 from engines.errors import ThresholdsError
 from engines.files import replace_file, sha256_of, sync_directory
 from engines.recipe import MODEL_FILES, THRESHOLDS_FOLDER, write_manifest
+from engines.untrusted import parse_json
 
 LOG = "log.jsonl"
 # What a revision is called until it is saved.
@@ -147,7 +148,7 @@ def read_log(recipe_folder: Path) -> list[Change]:
 
 def _read(line: str) -> Change | None:
     try:
-        return Change(**json.loads(line))
+        return Change(**parse_json(line))
     except (ValueError, TypeError):
         return None
 

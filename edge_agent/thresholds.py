@@ -15,6 +15,7 @@ from pydantic import Field
 from engines.errors import RecipeError, ThresholdsError
 from engines.recipe import MODEL_FILES, THRESHOLDS_FOLDER, check_manifest
 from engines.runtime import Maps
+from engines.untrusted import read_array
 from engines.yaml_file import StrictModel, load_yaml
 
 CURRENT = "current"
@@ -165,9 +166,8 @@ def load_thresholds(recipe_folder: Path, *, name: str | None = None) -> Threshol
         raise ThresholdsError(f"{recipe_folder} has no threshold revision in force.", fix=_REFIT)
     calibration = load_calibration(recipe_folder, name)
     try:
-        location = np.load(folder / name / "location.npy", allow_pickle=False)
-        scale = np.load(folder / name / "scale.npy", allow_pickle=False)
-    except ValueError as problem:
+        location, scale = (read_array(folder / name / f"{what}.npy") for what in ("location", "scale"))
+    except (OSError, ValueError) as problem:
         raise ThresholdsError(f"{folder / name} holds a damaged array: {problem}.", fix=_REFIT) from problem
     _check_arrays(folder / name, location, scale)
     return ThresholdRevision(location, scale, calibration)

@@ -16,6 +16,7 @@ from engines.files import sha256_of
 from engines.images import Frame, read_image
 from engines.recipe import GOLDEN_FOLDER, MODEL_FILES
 from engines.runtime import Maps, Runtime
+from engines.untrusted import read_array
 from engines.yaml_file import StrictModel, load_yaml
 
 GOLDEN_FILE = "golden.yaml"
@@ -59,8 +60,7 @@ class GoldenFrame:
         """
         path = maps_file(self.path, model)
         try:
-            with path.open("rb") as file:
-                maps: Maps = np.load(file, allow_pickle=False)
+            maps: Maps = read_array(path)
         except (OSError, ValueError) as problem:
             raise RecipeError(f"{path} cannot be read: {problem}.", fix="Copy the whole recipe again.") from problem
         return maps

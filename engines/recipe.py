@@ -15,6 +15,7 @@ from pydantic import Field
 
 from engines.errors import RecipeError
 from engines.files import replace_file, sha256_of
+from engines.untrusted import parse_json
 from engines.yaml_file import StrictModel, load_yaml
 
 MANIFEST = "manifest.json"
@@ -137,22 +138,22 @@ def check_manifest(folder: Path) -> dict[str, str]:
     """
     fix = "Copy the whole folder again from the machine that made it; if that fails too, train or fit again."
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = parse_json((folder / MANIFEST).read_text())
         expected: dict[str, str] = dict(manifest["sha256"])
+        faults = [f"{name} {fault}" for name, digest in expected.items() if (fault := _fault(folder / name, digest))]
     except FileNotFoundError as problem:
         raise RecipeError(f"{folder} has no {MANIFEST}: it is incomplete.", fix=fix) from problem
     except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise RecipeError(f"{folder / MANIFEST} cannot be read: {problem}.", fix=fix) from problem
-    faults = []
-    for name, digest in expected.items():
-        path = folder / name
-        if not path.is_file():
-            faults.append(f"{name} is missing")
-        elif sha256_of(path) != digest:
-            faults.append(f"{name} was altered or truncated")
+        raise RecipeError(f"{folder} cannot be checked by its {MANIFEST}: {problem}.", fix=fix) from problem
     if faults:
         raise RecipeError(f"{folder} is damaged: {'; '.join(faults)}.", fix=fix)
     return expected
+
+
+def _fault(path: Path, digest: str) -> str | None:
+    if not path.is_file():
+        return "is missing"
+    return None if sha256_of(path) == digest else "was altered or truncated"
 
 
 def _is_later(path: Path) -> bool:

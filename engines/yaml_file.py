@@ -61,6 +61,8 @@ def parse_yaml(text: str, model: type[Model], *, name: str, error: type[ConfigEr
             )
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
+    except RecursionError as problem:
+        raise error(f"{name} is nested too deeply.", fix="Restore the file.") from problem
     except (yaml.YAMLError, ValueError) as problem:
         mark = getattr(problem, "problem_mark", None)
         line = mark.line + 1 if mark else 1

@@ -22,6 +22,7 @@ from typing import Any
 from engines.errors import EngineError
 from engines.files import replace_file
 from engines.plans.builder import BuildOptions
+from engines.untrusted import parse_json
 
 _LOG = logging.getLogger(__name__)
 _KEY_BYTES = 32
@@ -95,7 +96,7 @@ class PlanStore:
         path = self.path_of(key)
         try:
             content = _read_own(path)
-            side = json.loads(_read_own(path.with_suffix(".json")))
+            side = parse_json(_read_own(path.with_suffix(".json")))
             facts, claimed = side["facts"], side["mac"]
             genuine = hmac.compare_digest(str(claimed), self._mac(key, facts, content))
         except FileNotFoundError:

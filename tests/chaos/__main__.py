@@ -1,6 +1,6 @@
 """The long round: kills at random moments, many parts, many frames; every finished one is a row.
 
-    PYTHONPATH=tests:benchmarks python -m chaos [kills|calls|control|parts|frames ...] [--recipe DIR]
+    PYTHONPATH=tests:benchmarks python -m chaos [kills|calls|control|parts|frames|fuzz ...] [--recipe DIR]
 
 Without a name all of them run, one after the other. A run that was interrupted continues where it was; the table is
 written after every study. The recipe must be one of 64 x 64 colour frames of the synthetic plate; without one it is
@@ -25,6 +25,8 @@ from rows import append_row, read_rows
 from soak import make_recipe
 
 from chaos.blocks import ask_in_blocks, run_freely_in_blocks
+from chaos.decoders import DECODERS
+from chaos.fuzz import fuzz
 from chaos.kills import kill_again_and_again
 from chaos.line import Line
 from chaos.outbox_calls import kill_at_calls
@@ -35,7 +37,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 RESULTS = ROOT / "docs" / "results"
 CAMERA = "synthetic://plate?size=64x64&seed=1"
 # How many there are to be, and how many of them a row holds.
-STUDIES = {"kills": (500, 1), "calls": (40, 1), "control": (20, 1), "parts": (100_000, 1000), "frames": (500_000, 5000)}
+STUDIES = {
+    "kills": (500, 1),
+    "calls": (40, 1),
+    "control": (20, 1),
+    "parts": (100_000, 1000),
+    "frames": (500_000, 5000),
+    "fuzz": (len(DECODERS), 1),
+}
 
 
 def main() -> int:
@@ -78,6 +87,9 @@ def run_study(study: str, recipe: Path, folder: Path, rows: Path) -> None:
 
 
 def figures_of(study: str, recipe: Path, folder: Path, numbers: range, block: int) -> Iterator[dict[str, Any]]:
+    if study == "fuzz":
+        yield from (fuzz(name, folder / name) for name in list(DECODERS)[numbers.start :])
+        return
     if study == "frames":
         yield from run_freely_in_blocks(recipe, folder, CAMERA, block)
         return

@@ -17,7 +17,7 @@ _STEPS = ("not accepted", "journalled", "stored", "sent", "acknowledged")
 
 def tables(rows: Sequence[Row]) -> str:
     """Return a table for each study that has rows."""
-    writers = {"kills": _kills, "calls": _calls, "control": _control, "parts": _parts, "frames": _frames}
+    writers = {"kills": _kills, "calls": _calls, "control": _control, "parts": _parts, "frames": _frames, "fuzz": _fuzz}
     made = [
         writer(mine) for study, writer in writers.items() if (mine := [row for row in rows if row["study"] == study])
     ]
@@ -41,6 +41,7 @@ def failures(rows: Sequence[Row]) -> list[str]:
                 for what, most in _MOST_GROWTH.items()
                 if last[process][what] - first[process][what] > most
             ]
+    found += [f"fuzz: {row['decoder']}: {row['failed']}" for row in rows if row.get("failed")]
     found += [f"frames: {row['waiting']} verdicts stayed" for row in rows if row.get("waiting")]
     return found
 
@@ -126,6 +127,29 @@ def _frames(rows: Sequence[Row]) -> str:
     ]
     total = sum(row["frames"] for row in rows)
     return f"### {total:,} frames of free run, acknowledged in memory\n\n{table(titles, shown)}\n\nOn {_machine(rows)}."
+
+
+def _fuzz(rows: Sequence[Row]) -> str:
+    titles = [
+        "decoder",
+        "inputs",
+        "seconds",
+        "branches seen",
+        "inputs that led to new ones",
+        "crashed, hung or passed wrongly",
+    ]
+    shown = [
+        [
+            row["decoder"].replace("_", " "),
+            f"{row['inputs']:,}",
+            f"{row['seconds']}",
+            f"{row['covered']:,}",
+            f"{row['kept']:,}",
+            "yes" if row["failed"] else "no",
+        ]
+        for row in rows
+    ]
+    return f"### What comes from outside, fuzzed\n\n{table(titles, shown)}\n\nOn {_machine(rows)}."
 
 
 _USAGE_TITLES = [f"{process}: {what}" for process in ("agent", "camera") for what in ("MB", "threads", "descriptors")]

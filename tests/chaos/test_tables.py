@@ -24,13 +24,19 @@ def block(memory_mb=100.0, threads=9, waiting=0):
     return {"study": "frames", **figures, "agent": used, "camera": used, **ORIGIN}
 
 
-GOOD = [kill(), kill("control", {"lost": [1]}), block(), block(memory_mb=101.9)]
+def fuzzed(failed=None):
+    figures = {"decoder": "station_file", "inputs": 70_000, "seconds": 60, "covered": 900, "kept": 300}
+    return {"study": "fuzz", **figures, "failed": failed, **ORIGIN}
+
+
+GOOD = [kill(), kill("control", {"lost": [1]}), block(), block(memory_mb=101.9), fuzzed()]
 
 
 def test_a_round_in_which_all_is_well():
     assert failures(GOOD) == []
     assert "| all | 1 |" in tables(GOOD)
     assert "10,000 frames" in tables(GOOD)
+    assert "| station file | 70,000 | 60 | 900 | 300 | no |" in tables(GOOD)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +47,7 @@ def test_a_round_in_which_all_is_well():
         ([block(), block(memory_mb=102.1)], "memory_mb went from 100.0 to 102.1"),
         ([block(), block(threads=10)], "threads"),
         ([block(waiting=1)], "1 verdicts stayed"),
+        ([fuzzed("RecursionError")], "station_file: RecursionError"),
     ],
 )
 def test_what_makes_it_fail(rows, says):
