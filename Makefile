@@ -4,7 +4,7 @@
 # make chaos   hours: 500 kills, 100,000 parts and 500,000 frames on a whole line; continues where it was
 # make gate    fetch what builds engines without a GPU, TensorRT's bindings, and OpenCV 4.8
 # make opencv4 the contracts of cameras and engines on OpenCV 4.8 and numpy 1, as on JetPack 6
-# make gige    cameras on the system's OpenCV, through GStreamer, with a fake GigE Vision camera
+# make gige    cameras on the system's OpenCV: GStreamer, RTSP, and a fake GigE Vision camera
 #
 # sudo make install-service STATION=FILE   make the station of that file a service (docs/operations.md)
 # sudo make uninstall-service              remove the service, and leave all data

@@ -47,7 +47,7 @@ class AgentGone(Exception):  # noqa: N818 - an end is no error
 
 @dataclass
 class _Waiting:
-    """A request that has no frame yet; `grabs` counts those that began after `newer_than_ns` and its arrival."""
+    """A request that has no frame yet; `grabs` counts those that began, and whose frame came, after `newer_than_ns`."""
 
     capture: Capture
     newer_than_ns: int
@@ -102,7 +102,8 @@ class CameraServer:
         info = self._source.grab()
         ended_ns = time.monotonic_ns()
         for waiting in self._pending:
-            waiting.grabs += began_ns >= waiting.newer_than_ns
+            since_ns = began_ns if info.arrived_ns is None else min(began_ns, info.arrived_ns)
+            waiting.grabs += since_ns >= waiting.newer_than_ns
         if not self._pending:
             self._skipped += 1
         elif self._is_fresh(self._pending[0], began_ns, info.driver_ns):

@@ -1,21 +1,94 @@
-"""A network camera. FFmpeg's `read` can hang for ever without time limits (opencv issue 22677)."""
+"""A network camera. FFmpeg's `read` can hang for ever without time limits (opencv issue 22677).
+
+After a stall, and at the start, FFmpeg and the network hold frames of whole seconds, which then come at once. Only the
+stream's own clock tells them from new ones.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import time
+from collections import deque
+
 import cv2
 
-from edge_agent.camera.opencv import FFMPEG, OpenCvCamera
+from edge_agent.camera.opencv import FFMPEG, POSITION_MS, OpenCvCamera
+from edge_agent.camera.source import FrameInfo
+from edge_agent.camera.uri import CameraUri
+from engines.errors import CameraError
 
 _OPEN_MS, _READ_MS = 10_000, 2_000
+# So many frames in a row must take as long as they show, or nearly, before nothing is held any more.
+_AT_PACE_FRAMES, _AT_PACE = 5, 0.9
+_LONGEST_CATCHING_UP_S = 5.0
+_LATEST_NS = 2_000_000_000
 
 
 class RtspCamera(OpenCvCamera):
     """Delivers an RTSP stream, `rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH`, passed on as it is."""
 
-    # What the network stack holds while a frame is decoded; nobody can ask it.
+    # What FFmpeg's decoder holds while the network holds nothing; nobody can ask it.
     queued_frames = 4
     fix = "Check that the camera is on the network (ping), and that address, user and password are right."
+
+    def __init__(self, uri: CameraUri) -> None:
+        super().__init__(uri)
+        self._clock = StreamClock()
+
+    def open(self, skip: int = 0, *, is_fired: bool = False) -> None:
+        super().open(skip, is_fired=is_fired)
+        self._clock = StreamClock()
+        until_s = time.monotonic() + _LONGEST_CATCHING_UP_S
+        while not self._clock.is_at_pace:
+            if time.monotonic() > until_s:
+                self.close()
+                raise CameraError(
+                    f"Camera {self._name} does not say when its frames were taken.",
+                    fix="Set a constant frame rate of at least 4 a second in the camera.",
+                )
+            self.grab()
+
+    def grab(self) -> FrameInfo:
+        info = super().grab()
+        now_ns = time.monotonic_ns()
+        arrived_ns = self._clock.arrival_of(round(self._opened().get(POSITION_MS) * 1e6), now_ns)
+        if now_ns - arrived_ns > _LATEST_NS:
+            raise CameraError(
+                f"Frames of camera {self._name} come {(now_ns - arrived_ns) / 1e9:.1f} s late.",
+                fix="It is opened again. If it happens often: less frames a second or smaller ones, or a faster network.",
+            )
+        return dataclasses.replace(info, arrived_ns=arrived_ns)
 
     def _connect(self) -> None:
         limits = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_MS)
         self._open_capture(self._uri.text, FFMPEG, limits)
+
+
+class StreamClock:
+    """Compares the stream's clock with ours: the frame that was held back least says how far they are apart.
+
+    Of the last thousand frames, since two clocks drift apart by some milliseconds in that time.
+    """
+
+    def __init__(self) -> None:
+        self._apart: deque[int] = deque(maxlen=1000)
+        self._last: deque[tuple[int, int]] = deque(maxlen=_AT_PACE_FRAMES + 1)
+
+    def arrival_of(self, stream_ns: int, now_ns: int) -> int:
+        """Return when a frame that was grabbed now would have been, had nothing held it back; CLOCK_MONOTONIC.
+
+        Args:
+            stream_ns: The frame's time by the stream's clock.
+            now_ns: CLOCK_MONOTONIC.
+        """
+        self._apart.append(now_ns - stream_ns)
+        self._last.append((stream_ns, now_ns))
+        return stream_ns + min(self._apart)
+
+    @property
+    def is_at_pace(self) -> bool:
+        """Whether the last frames came as slowly as they were taken, so that none was held back."""
+        if len(self._last) <= _AT_PACE_FRAMES:
+            return False
+        (first_stream_ns, first_ns), (stream_ns, now_ns) = self._last[0], self._last[-1]
+        return 0 < (stream_ns - first_stream_ns) * _AT_PACE <= now_ns - first_ns

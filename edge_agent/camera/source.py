@@ -25,11 +25,13 @@ class GrabTimeout(CameraError):  # noqa: N818 - it may be none, if nothing has f
 class FrameInfo:
     """Where a frame came from: a path relative to the folder, a counter, or nothing.
 
-    `driver_ns` is the driver's own capture time, CLOCK_MONOTONIC, None where the driver gives none.
+    `driver_ns` is the driver's own capture time, CLOCK_MONOTONIC, None where the driver gives none. `arrived_ns` is when a
+    frame that may have been held back would have come otherwise, None where nothing can hold one back for long.
     """
 
     source: str
     driver_ns: int | None = None
+    arrived_ns: int | None = None
 
 
 class CameraSource(Protocol):

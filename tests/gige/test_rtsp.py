@@ -1,0 +1,89 @@
+"""A network camera over the real RTSP and RTP, through the FFmpeg in OpenCV."""
+
+import os
+import signal
+import time
+
+import pytest
+from gige.network_camera import SHAPE, NetworkCamera, time_of
+
+from edge_agent.camera.client import CameraProcess, Patience
+from edge_agent.camera.messages import CameraLost, CameraOpened, FrameCaptured
+from edge_agent.ring import FrameRing
+
+pytestmark = pytest.mark.skipif(
+    not NetworkCamera.is_installed(), reason="needs GStreamer's RTSP server for the system's Python: run `make gige`"
+)
+
+
+@pytest.fixture
+def network_camera():
+    camera = NetworkCamera()
+    camera.plug_in()
+    yield camera
+    camera.unplug()
+
+
+@pytest.fixture
+def ring():
+    ring = FrameRing.create(SHAPE, 3)
+    yield ring
+    ring.close()
+
+
+@pytest.fixture
+def camera(network_camera, ring):
+    camera = CameraProcess(network_camera.uri, ring, patience=Patience(longest_retry_s=0.5))
+    camera.start()
+    yield camera
+    camera.close()
+
+
+def wait_for(camera, kind, limit_s=30.0):
+    """Return the next event of a kind."""
+    deadline = time.monotonic() + limit_s
+    while not isinstance(event := camera.next_event(0.25), kind):
+        assert time.monotonic() < deadline, f"no {kind.__name__} within {limit_s} s"
+    return event
+
+
+def ask(camera, ring, then=lambda: None):
+    """Return how long after its request a picture was taken, in ns."""
+    asked_ns = time.monotonic_ns()
+    answer = camera.request(0, asked_ns)
+    then()
+    while wait_for(camera, FrameCaptured).request != answer:
+        pass
+    return time_of(ring.slot(0)) - asked_ns
+
+
+def test_no_picture_is_older_than_its_request_from_the_first_one_on(camera, ring):
+    opened = wait_for(camera, CameraOpened)
+    assert (opened.frame_shape, opened.is_live, opened.is_simulated) == (SHAPE, True, False)
+    assert min(ask(camera, ring) for _ in range(10)) > 0
+
+
+def test_what_the_network_held_while_the_process_stood_still_is_not_delivered(camera, ring):
+    wait_for(camera, CameraOpened)
+    ask(camera, ring)
+    for _ in range(3):
+        os.kill(camera.pid, signal.SIGSTOP)
+        time.sleep(1.0)
+        assert ask(camera, ring, then=lambda: os.kill(camera.pid, signal.SIGCONT)) > 0
+
+
+@pytest.mark.parametrize("fails", ["freeze", "unplug"])
+def test_a_camera_that_falls_silent_is_missed_within_2_s_and_comes_back(camera, ring, network_camera, fails):
+    wait_for(camera, CameraOpened)
+    ask(camera, ring)
+    camera.request(0)
+    getattr(network_camera, fails)()
+    failed_s = time.monotonic()
+    for _ in range(2):
+        camera.request(1)
+    wait_for(camera, CameraLost)
+    assert time.monotonic() - failed_s < 2
+    network_camera.unplug()
+    network_camera.plug_in()
+    wait_for(camera, CameraOpened)
+    assert ask(camera, ring) > 0
