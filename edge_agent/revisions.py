@@ -77,7 +77,8 @@ def save_thresholds(
         OSError: It could not be written; nothing of it is left.
     """
     folder = recipe_folder / THRESHOLDS_FOLDER
-    folder.mkdir(exist_ok=True)
+    if not folder.is_dir():
+        _make_readable(folder)
     with _alone(folder):
         # A name in the log is never used again, even where its folder is gone.
         taken = [*revision_names(recipe_folder), *(change.revision for change in read_log(recipe_folder))]
@@ -114,13 +115,20 @@ def rollback(recipe_folder: Path, *, note: str = "") -> ThresholdRevision:
         OSError: The log or the name could not be written; the one in force stays.
     """
     with _alone(recipe_folder / THRESHOLDS_FOLDER):
-        current, before = name_in_force(recipe_folder), _before(read_log(recipe_folder))
+        current = name_in_force(recipe_folder)
+        before = _before(_made(read_log(recipe_folder), current))
         if before is None:
             raise ThresholdsError(
                 f"nothing was in force before {current}." if current else "no revision is in force.",
                 fix="Choose one with `edge-calibrate history`, and put it in force with `edge-calibrate activate`.",
             )
         return _put_in_force(recipe_folder, before, "rollback", note)
+
+
+def _made(log: list[Change], current: str | None) -> list[Change]:
+    """Leave out the changes that a full disk or a power cut prevented after their line was written."""
+    then_in_force = [*(change.before for change in log[1:]), current]
+    return [change for change, then in zip(log, then_in_force, strict=True) if then in {change.revision, None}]
 
 
 def _before(log: list[Change]) -> str | None:
@@ -210,9 +218,7 @@ def _append(path: Path, change: Change) -> None:
 
 
 def _write(folder: Path, revision: ThresholdRevision, also: Mapping[str, bytes], versions: dict[str, str]) -> None:
-    folder.mkdir()
-    # Whatever the umask: the service reads it as another user.
-    folder.chmod(0o755)
+    _make_readable(folder)
     for name, array in (("location.npy", revision.location), ("scale.npy", revision.scale)):
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
@@ -222,6 +228,12 @@ def _write(folder: Path, revision: ThresholdRevision, also: Mapping[str, bytes],
     for name, content in also.items():
         replace_file(folder / name, content)
     write_manifest(folder, versions=versions)
+
+
+def _make_readable(folder: Path) -> None:
+    """Make a folder that the service, another user, can read whatever the umask."""
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
 
 
 @contextmanager

@@ -72,6 +72,8 @@ def make_recipe(order: Order, *, checkpoint_period_s: float = PERIOD_S) -> dict[
         for remark in images.remarks:
             print(remark, file=sys.stderr)
         geometry = plan_geometry(images.frame_shape, order.roi_xywh_px, order.map_shape, order.tiles)
+        if geometry.remark:
+            print(geometry.remark, file=sys.stderr)
         objective.check(geometry.channels)
         facts = training_facts(order, images, geometry, device)
         checkpoint = Checkpoint(workshop.checkpoint, facts, period_s=checkpoint_period_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -26,6 +26,7 @@ from engines.tiling import (
 LARGEST_SIDE_MAP_PX = 4096
 # Enlarging adds pixels to compute and nothing to see; a little of it reaches the smallest map.
 _MOST_ENLARGED = 2
+_WELL_SEEN = 0.9
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,36 @@ class Geometry:
         return next((k for k in range(largest, 1, -1) if height % k == 0 and width % k == 0), 1)
 
     @property
+    def seen_share(self) -> float:
+        """How much of the region reaches the maps: the linear step behind the box average takes 2 x 2 of its pixels for one."""
+        return self._seen_share(self.box)
+
+    def trimmed(self) -> Geometry:
+        """Return the geometry without the few columns and rows, right and below, for which others would not be seen."""
+        x, y, width, height = self.roi_xywh_px
+        largest = max(1, min(height // self.map_shape[0], width // self.map_shape[1]))
+        k = max(range(1, largest + 1), key=lambda k: self._seen_share(k) * (width - width % k) * (height - height % k))
+        return replace(self, roi_xywh_px=(x, y, width - width % k, height - height % k))
+
+    @property
+    def remark(self) -> str | None:
+        """What a person should know of pixels that are not looked at."""
+        _, _, width, height = self.roi_xywh_px
+        columns, rows = self.frame_shape[1] - width, self.frame_shape[0] - height
+        if self.seen_share < _WELL_SEEN:
+            trimmed = self.trimmed()
+            better = f"--roi {','.join(map(str, trimmed.roi_xywh_px))}" if trimmed != self else "a larger --size"
+            return f"only {self.seen_share:.0%} of the inspected pixels reach the maps; more of them do with {better}"
+        if 0 < max(columns, rows) < self.box:
+            return f"not inspected, so that all other pixels are: {columns} columns on the right, {rows} rows below"
+        return None
+
+    def _seen_share(self, k: int) -> float:
+        _, _, width, height = self.roi_xywh_px
+        down, across = height / k / self.map_shape[0], width / k / self.map_shape[1]
+        return min(1.0, 2 / down) * min(1.0, 2 / across)
+
+    @property
     def tiling(self) -> Tiling:
         """How the map is cut."""
         return plan_tiling(self.map_shape, self.tiles)
@@ -86,7 +117,7 @@ def plan_geometry(
 
     Args:
         frame_shape: (H, W, C) of the camera's frame in pixels.
-        roi_xywh_px: The inspected region; None takes the whole frame.
+        roi_xywh_px: The inspected region; None takes the whole frame, but for a few columns and rows where no box fits.
         size: (h, w) of the maps, or one number; see `map_shape_for`.
         tiles: Rows and columns of tiles.
 
@@ -102,7 +133,7 @@ def plan_geometry(
         size = map_shape_for((roi[3], roi[2]), size, tiles)
     geometry = Geometry(frame_shape, roi, size, tiles)
     geometry.check()
-    return geometry
+    return geometry if roi_xywh_px else geometry.trimmed()
 
 
 def map_shape_for(region_shape: tuple[int, int], size: int, tiles: Tiles = (1, 1)) -> tuple[int, int]:

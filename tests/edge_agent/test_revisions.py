@@ -44,6 +44,17 @@ def test_a_revision_is_readable_by_the_service_whatever_the_technician_s_umask(r
     assert folder.stat().st_mode & 0o777 == 0o755
 
 
+def test_the_first_revision_is_readable_by_the_service_too(recipe):
+    revision = load_thresholds(recipe)
+    shutil.rmtree(recipe / "thresholds")
+    before = os.umask(0o077)
+    try:
+        save_thresholds(recipe, revision, images_csv="", versions={})
+    finally:
+        os.umask(before)
+    assert (recipe / "thresholds").stat().st_mode & 0o777 == 0o755
+
+
 def test_two_fits_at_once_make_two_revisions(recipe):
     with ThreadPoolExecutor(4) as pool:
         names = [revision.name for revision in pool.map(lambda _: save(recipe), range(8))]
@@ -148,6 +159,20 @@ def test_a_saved_revision_keeps_its_content(recipe):
 
 def replace_name(revision, name):
     return replace(revision, calibration=revision.calibration.model_copy(update={"revision": name})).calibration
+
+
+def test_rollback_takes_back_what_is_in_force_where_a_change_was_logged_and_never_made(recipe, monkeypatch):
+    activate(recipe, "r0002")
+
+    def full(path, content, **_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(revisions, "replace_file", full)
+        with pytest.raises(OSError, match="No space"):
+            activate(recipe, "r0003")
+    assert name_in_force(recipe) == "r0002"
+    assert rollback(recipe).name == "r0001"
 
 
 def test_rollback_undoes_what_came_after_a_return_to_an_older_one(recipe):

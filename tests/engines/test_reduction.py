@@ -75,6 +75,36 @@ def test_a_larger_wish_never_gives_fewer_pixels(region, size):
     assert smaller[1] <= larger[1]
 
 
+@pytest.mark.parametrize(
+    ("frame_wh", "roi", "seen_wh", "remark"),
+    [
+        ((4024, 3036), None, (4020, 3036), "4 columns on the right, 0 rows below"),
+        ((1920, 1080), None, (1920, 1080), None),
+        ((640, 261), None, (640, 261), None),
+        ((1920, 1200), (101, 53, 1501, 1103), (1501, 1103), "only 16% of the inspected pixels"),
+        ((1920, 1200), (101, 53, 1500, 1101), (1500, 1101), None),
+    ],
+)
+def test_hardly_a_pixel_stays_unseen_or_it_is_said(frame_wh, roi, seen_wh, remark):
+    geometry = plan_geometry((frame_wh[1], frame_wh[0], 1), roi, 256)
+    assert geometry.roi_xywh_px[2:] == seen_wh
+    assert (remark is None) == (geometry.remark is None)
+    assert remark is None or remark in geometry.remark
+    if remark and "--roi" in geometry.remark:
+        assert "--roi 101,53,1500,1101" in geometry.remark
+
+
+@pytest.mark.parametrize(
+    "frame_wh",
+    [(4024, 3036), (5472, 3648), (1936, 1216), (2064, 1544), (4112, 3008), (5320, 3032), (1456, 1088), (999, 997)],
+)
+@pytest.mark.parametrize("size", [128, 256, 384])
+def test_of_what_cameras_deliver_nearly_every_pixel_is_seen(frame_wh, size):
+    geometry = plan_geometry((frame_wh[1], frame_wh[0], 1), None, size)
+    _, _, width, height = geometry.roi_xywh_px
+    assert geometry.seen_share * width * height > 0.98 * frame_wh[0] * frame_wh[1]
+
+
 def test_an_exact_size_is_exact():
     assert plan_geometry((261, 640, 3), None, (64, 320)).map_shape == (64, 320)
     assert plan_geometry((261, 640, 3), (10, 0, 200, 200), 128).map_shape == (128, 128)
