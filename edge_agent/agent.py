@@ -54,6 +54,7 @@ TEST_PIECE_EVERY_S = 600.0
 _NOT_A_REJECT = {"not_ready", "wrong_recipe", "id_conflict", "bad_trigger"}
 _TYPICAL_OF_PARTS = 5
 _FLUSH_S = 1.0
+_SHORTEST_LIVE_S = 1.0
 
 
 class Agent:
@@ -209,6 +210,7 @@ class Agent:
             ack=mqtt.ack,
             consumer=mqtt.consumer,
             ack_timeout_s=mqtt.ack_timeout_s,
+            live_for_s=max(_SHORTEST_LIVE_S, self.station.trigger.deadline_ms / 1000),
             keep_days=mqtt.keep_days,
             on_aged=self._note_aged,
         )
@@ -317,7 +319,7 @@ class Agent:
         """Run the test piece when it is due, forget faults that have passed, and say what state this is."""
         if self._publisher.error is not None:
             self._state.set_fault("outbox", self._publisher.error)
-        elif self._state.has_fault("outbox") and self._answers.outbox_works_again():
+        elif (self._state.has_fault("outbox") or self._answers.has_unstored) and self._answers.outbox_works_again():
             self._state.clear_fault("outbox")
             self._next_test_piece_s = 0.0
         if not self._state.has_fault("test_piece") and time.monotonic() >= self._next_test_piece_s:

@@ -94,6 +94,11 @@ class Answers:
         _log(stored.inspection, judgement, is_late=stored.is_late)
         return stored
 
+    @property
+    def has_unstored(self) -> bool:
+        """Whether a part was answered that is not in the outbox yet."""
+        return bool(self._unstored)
+
     def refuse_overload(self, part: OpenTrigger) -> None:
         """Answer a part at once for which there is no time; for MQTT's thread."""
         self.finish(Judgement(reason="overload"), None, part)

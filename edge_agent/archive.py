@@ -14,6 +14,7 @@ import io
 import re
 import shutil
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -156,10 +157,12 @@ class Archive:
         stem, size = kept.popleft()
         self.held_bytes -= size
         _remove(stem)
-        for folder in (stem.parent, stem.parent.parent):
-            if any(folder.iterdir()):
-                break
-            folder.rmdir()
+        # A person may have removed them before.
+        with suppress(FileNotFoundError):
+            for folder in (stem.parent, stem.parent.parent):
+                if any(folder.iterdir()):
+                    break
+                folder.rmdir()
 
 
 def _remove(stem: Path) -> None:

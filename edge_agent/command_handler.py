@@ -142,6 +142,7 @@ class CommandHandler:
             log.warning("recipe refused recipe=%s problem=%s", prepared.name, problem)
             return str(problem)
         self._state.clear_fault("test_piece")
+        self._state.set_weakness("reload_refused", present=False)
         self._keeper.end_collection("select_recipe")
         self._watch.begin_anew()
         log.info("recipe=%s before=%s", self._live.recipe.name, before)

@@ -64,8 +64,9 @@ class FrameKeeper:
         counts: dict[str, Any] = {"dropped": self._dropped, "failed": self._writer.failed}
         if self._archive:
             counts["archive_mb"] = round(self._archive.held_bytes / _MB)
-        if self._collection:
-            counts["collecting"] = {"wanted": self._collection.status.wanted, "taken": self._taken}
+        # Once: the inspection thread may end it meanwhile.
+        if collection := self._collection:
+            counts["collecting"] = {"wanted": collection.status.wanted, "taken": self._taken}
         return counts
 
     def keep(self, stored: Stored, judgement: Judgement, frame: Frame) -> None:

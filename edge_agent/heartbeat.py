@@ -90,4 +90,11 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stopping.wait(_TURN_S):
+            self._look_whatever_happens()
+
+    def _look_whatever_happens(self) -> None:
+        try:
             self.look()
+        except Exception:
+            # Without this thread everything stands still for systemd and for the PLC.
+            log.exception("heartbeat failed")

@@ -5,8 +5,8 @@ What must survive a power cut (a trigger before its PUBACK, a verdict before it 
 is committed without waiting for the disk, which saves the flash two thirds of its wear.
 
 Times. Within one start of the operating system everything is measured by CLOCK_MONOTONIC, so a stepped clock changes
-nothing. Rows of an earlier start are aged by the wall clock; where that went back, they count as new, so a repeated
-trigger gets its old (historical) result rather than a second, different one.
+nothing. Rows of an earlier start are aged by the wall clock; where that went back, they are as old as this start, so a
+repeated trigger gets its old (historical) result rather than a second, different one.
 """
 
 from __future__ import annotations
@@ -173,18 +173,22 @@ class Outbox:
 
     def due_live(self, *, after_seq: int, limit: int) -> list[OutboxEntry]:
         """Return verdicts beyond `after_seq` that were never sent, oldest first."""
-        return self._entries("next_due_ns = 0 AND seq > ? ORDER BY seq LIMIT ?", (after_seq, limit))
+        return self._entries("next_due_ns = 0 AND seq > :after ORDER BY seq LIMIT :limit", after=after_seq, limit=limit)
 
     def due_again(self, *, limit: int, up_to_seq: int) -> list[OutboxEntry]:
         """Return unsent verdicts up to `up_to_seq`, and those whose acknowledgement is overdue, oldest first."""
-        unsent = self._entries("next_due_ns = 0 AND seq <= ? ORDER BY seq LIMIT ?", (up_to_seq, limit))
+        unsent = self._entries(
+            "next_due_ns = 0 AND seq <= :last ORDER BY seq LIMIT :limit", last=up_to_seq, limit=limit
+        )
         if len(unsent) == limit:
             return unsent
         now = self._clock.monotonic_ns()
         # A time beyond the longest resend was written before the last reboot: the monotonic clock began again.
         overdue = self._entries(
-            "next_due_ns != 0 AND (next_due_ns <= ? OR next_due_ns > ?) ORDER BY next_due_ns LIMIT ?",
-            (now, now + round(LONGEST_RESEND_S * 1e9), limit - len(unsent)),
+            "next_due_ns != 0 AND (next_due_ns <= :now OR next_due_ns > :beyond) ORDER BY next_due_ns LIMIT :limit",
+            now=now,
+            beyond=now + round(LONGEST_RESEND_S * 1e9),
+            limit=limit - len(unsent),
         )
         return unsent + overdue
 
@@ -309,11 +313,12 @@ class Outbox:
             ),
         )
 
-    def _entries(self, condition: str, values: tuple[int, ...]) -> list[OutboxEntry]:
+    def _entries(self, condition: str, **values: int) -> list[OutboxEntry]:
         with self._transaction() as database:
             rows = database.execute(
-                f"SELECT seq, result_id, payload, mask_png, sends FROM verdicts WHERE acknowledged = 0 AND {condition}",  # noqa: S608, constants
-                values,
+                f"SELECT seq, result_id, payload, mask_png, sends, {AGE} / 1e9 FROM verdicts "  # noqa: S608, constants
+                f"WHERE acknowledged = 0 AND {condition}",
+                {**self._now(), **values},
             ).fetchall()
         return [OutboxEntry(*row) for row in rows]
 

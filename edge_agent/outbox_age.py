@@ -9,8 +9,8 @@ from pathlib import Path
 
 from edge_agent.outbox_file import translate_errors
 
-# Of a row, in ns; `Clock` says why.
-AGE = "CASE clock_boot WHEN :boot THEN :monotonic - monotonic_ns ELSE max(0, :wall - wall_ns) END"
+# Of a row, in ns; `Clock` says why. One of an earlier boot is at least as old as this boot, whatever the wall clock says.
+AGE = "CASE clock_boot WHEN :boot THEN :monotonic - monotonic_ns ELSE max(:monotonic, :wall - wall_ns) END"
 # Without the index SQLite goes through everything that was acknowledged within the dedupe window.
 _OLDEST = (
     f"SELECT {AGE} FROM verdicts WHERE seq = "  # noqa: S608, constants

@@ -58,3 +58,4 @@ class OutboxEntry:
     payload: bytes
     mask_png: bytes | None
     sends: int
+    age_s: float

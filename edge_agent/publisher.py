@@ -60,8 +60,8 @@ class Link(Protocol):
 class OutboxPublisher:
     """Sends every stored verdict until it is acknowledged.
 
-    A verdict is historical if its sequence number was handed out before the present connection was live: it was decided
-    before, and nobody may act on it any more. Historical and repeated ones wait behind the live ones and are limited in
+    A verdict is historical if its sequence number was handed out before the present connection was live, or if it is older
+    than a part can wait: it was decided before, and nobody may act on it any more. Historical and repeated ones wait behind the live ones and are limited in
     rate.
 
     Args:
@@ -70,6 +70,7 @@ class OutboxPublisher:
         topics: The station's topics.
         ack: `consumer` waits for the acknowledgement of the consumer named; `broker` is content with the PUBACK.
         consumer: The one whose acknowledgements count.
+        live_for_s: A verdict that is older is historical.
         ack_timeout_s: Sent again after this time, doubling to 60 s.
         keep_days: What nobody acknowledges for so long is removed, while the wall clock can be trusted.
         on_aged: Called with how many were removed.
@@ -87,6 +88,7 @@ class OutboxPublisher:
         ack: AckMode,
         consumer: str | None,
         ack_timeout_s: float,
+        live_for_s: float,
         keep_days: int,
         on_aged: Callable[[int], None],
         backlog_per_s: float = 50.0,
@@ -95,6 +97,7 @@ class OutboxPublisher:
     ) -> None:
         self._outbox, self._link, self._topics = outbox, link, topics
         self._ack, self._consumer, self._ack_timeout_s = ack, consumer, ack_timeout_s
+        self._live_for_s = live_for_s
         self._keep_days, self._on_aged, self._looked_for_aged_s = keep_days, on_aged, -math.inf
         self._backlog_per_s, self._clock, self._trusts_wall_clock = backlog_per_s, clock, trusts_wall_clock
         self._live_generation, self._live_after_seq = 0, outbox.last_seq
@@ -260,12 +263,21 @@ class OutboxPublisher:
         return len(entries) == limit
 
     def _publish(self, entry: OutboxEntry) -> None:
+        payload = entry.payload
+        if entry.seq <= self._live_after_seq or entry.age_s > self._live_for_s:
+            try:
+                payload = mark_historical(payload)
+            except ValueError:
+                # One damaged row must not keep back those behind it.
+                log.error(  # noqa: TRY400 - no traceback tells more
+                    "verdict unreadable result_id=%s fix=%s",
+                    entry.result_id,
+                    "Check the disk; then `edge-agent outbox`.",
+                )
+                return
         if entry.mask_png is not None:
             self._link.publish(self._topics.mask(entry.result_id), entry.mask_png)
-        is_historical = entry.seq <= self._live_after_seq
-        receipt = self._link.publish(
-            self._topics.verdict, mark_historical(entry.payload) if is_historical else entry.payload
-        )
+        receipt = self._link.publish(self._topics.verdict, payload)
         if self._ack == "broker":
             self._awaiting[receipt.generation, receipt.mid] = entry.result_id
 

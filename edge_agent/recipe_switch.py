@@ -126,7 +126,15 @@ def recipe_folder(station: Station) -> Path:
         raise StationFileError(
             f"{path} is damaged: {problem}.", fix=f"Remove it, and the station begins with {station.recipe}."
         ) from problem
-    return _folder_of(station, name) if instead_of == str(station.recipe) else station.recipe
+    if instead_of != str(station.recipe):
+        return station.recipe
+    try:
+        return _folder_of(station, name)
+    except RecipeError as problem:
+        raise RecipeError(
+            f"{problem.problem} It was selected last.",
+            fix=f"Copy it there, or remove {path}, and the station begins with {station.recipe}.",
+        ) from problem
 
 
 def _folder_of(station: Station, name: str) -> Path:

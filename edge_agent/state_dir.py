@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import fcntl
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from engines.errors import ConfigError
+from engines.errors import DeviceError
+
+# A person's `edge-agent outbox` has it for a moment, the agent before this one until its driver lets it die.
+_PATIENCE_S = 5.0
+_POLL_S = 0.1
 
 
 def lock_state_dir(folder: Path, resources: ExitStack) -> None:
     """Keep a second agent away from the same outbox and the same MQTT client id; makes the directory.
 
     Raises:
-        ConfigError: Another process has it.
+        DeviceError: Another process has it, for seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = resources.enter_context((folder / "lock").open("w"))
+    until_s = time.monotonic() + _PATIENCE_S
+    while not _has_locked(lock.fileno()):
+        if time.monotonic() > until_s:
+            raise DeviceError(
+                f"another process runs with the state directory {folder}.",
+                fix="Stop that one, or give each station its own state_dir.",
+            )
+        time.sleep(_POLL_S)
+
+
+def _has_locked(fd: int) -> bool:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as problem:
-        raise ConfigError(
-            f"another agent runs with the state directory {folder}.",
-            fix="Stop that one, or give each station its own state_dir.",
-        ) from problem
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -65,7 +65,8 @@ class V4l2Camera(OpenCvCamera):
             taken = capture.get(prop)
         if abs(taken - value) > 0.01 * value:
             self.close()
-            raise ConfigError(
+            # It may take it when it comes back: after power-up some cameras are in another USB mode for a while.
+            raise CameraError(
                 f"Camera {self._name} does not take {name}={self._uri.options[name]}.",
                 fix="Choose a combination that `v4l2-ctl --list-formats-ext` lists.",
             )

@@ -63,12 +63,22 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _content(database: sqlite3.Connection) -> dict[str, Any]:
-    waiting = database.execute("SELECT payload, sends FROM verdicts WHERE acknowledged = 0 ORDER BY seq").fetchall()
+    waiting = database.execute(
+        "SELECT payload, result_id, sends FROM verdicts WHERE acknowledged = 0 ORDER BY seq"
+    ).fetchall()
     (open_parts,) = database.execute("SELECT count(*) FROM triggers WHERE result_id IS NULL").fetchone()
     (health,) = database.execute("PRAGMA quick_check(1)").fetchone()
-    names = ("seq", "result_id", "meas_id", "part_id", "verdict", "reasons", "decided_at")
-    verdicts = [{**{name: json.loads(payload)[name] for name in names}, "sends": sends} for payload, sends in waiting]
+    verdicts = [{**_shown(payload, result_id), "sends": sends} for payload, result_id, sends in waiting]
     return {"waiting": len(waiting), "open_parts": open_parts, "file": health, "verdicts": verdicts}
+
+
+def _shown(payload: bytes, result_id: str) -> dict[str, Any]:
+    try:
+        content = json.loads(payload)
+    except ValueError:
+        content = {"verdict": "damaged"}
+    names = ("seq", "meas_id", "part_id", "verdict", "reasons", "decided_at")
+    return {**{name: content.get(name) for name in names}, "result_id": result_id}
 
 
 def _lines(content: dict[str, Any]) -> Iterator[str]:

@@ -91,6 +91,7 @@ def run_freely_in_blocks(recipe: Path, folder: Path, uri: str, block: int) -> It
             ack="consumer",
             consumer=_CONSUMER,
             ack_timeout_s=2.0,
+            live_for_s=1.0,
             keep_days=1,
             on_aged=lambda count: None,
         )

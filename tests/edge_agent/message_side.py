@@ -52,6 +52,7 @@ class StationSide:
             ack=ack,
             consumer="plc",
             ack_timeout_s=ack_timeout_s,
+            live_for_s=60.0,
             keep_days=30,
             on_aged=lambda count: None,
         )

@@ -269,8 +269,8 @@ def test_a_second_agent_on_the_same_state_is_refused(running):
     second = RunningStation.__new__(RunningStation)
     second.__dict__.update(vars(station), log=station.folder / "second.log")
     second.start()
-    assert second.process.wait(20) == 78
-    assert "another agent runs with the state directory" in second.log.read_text()
+    assert second.process.wait(20) == 69
+    assert "another process runs with the state directory" in second.log.read_text()
     assert plc.ask("1")["verdict"] == "PASS"
 
 

@@ -1,6 +1,7 @@
 """The archive stays within its bounds whatever comes, keeps rejects longest, and touches no file that is not its own."""
 
 import errno
+import shutil
 from datetime import date, timedelta
 
 import numpy as np
@@ -91,6 +92,16 @@ def test_what_is_too_old_goes_unless_nobody_has_set_the_clock(make_archive, trus
     archive.add(sighting("FAIL", 2), today=DAY if trusts_clock else None)
     assert kept(archive.folder) == left
     assert (archive.folder / str(DAY - timedelta(days=11))).exists() is not trusts_clock, "empty days go, too"
+
+
+def test_a_day_that_a_person_has_removed_costs_no_new_frame(make_archive):
+    archive = make_archive(max_bytes=3 * 14_000)
+    for number in range(3):
+        archive.add(sighting("FAIL", number, day=DAY - timedelta(days=1)), today=DAY)
+    shutil.rmtree(archive.folder / str(DAY - timedelta(days=1)))
+    for number in range(3, 6):
+        archive.add(sighting("FAIL", number), today=DAY)
+    assert kept(archive.folder) == ["FAIL 3", "FAIL 4", "FAIL 5"]
 
 
 def test_a_disk_that_is_nearly_full_is_left_to_the_verdicts(make_archive):

@@ -3,6 +3,7 @@
 import json
 import signal
 import socket
+import threading
 import time
 from itertools import pairwise
 
@@ -141,3 +142,18 @@ def test_a_process_that_is_stopped_feeds_nothing_and_no_longer_counts(running, m
         assert "WATCHDOG=1" in notes(manager, 2.0)
     finally:
         client.stop()
+
+
+def test_a_look_that_fails_is_not_the_last_one():
+    answers = iter([ZeroDivisionError()])
+
+    def turns():
+        for problem in answers:
+            raise problem
+        return time.monotonic_ns()
+
+    beaten = threading.Event()
+    heartbeat = Heartbeat({"loop": turns}, lambda life: beaten.set())
+    heartbeat.start()
+    assert beaten.wait(10)
+    heartbeat.stop()

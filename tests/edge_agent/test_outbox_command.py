@@ -57,6 +57,15 @@ def test_it_shows_what_waits_also_while_the_agent_runs(config, tmp_path, capsys,
     assert "The file is whole." in said
 
 
+def test_a_damaged_verdict_is_shown_as_such(config, tmp_path, capsys):
+    filled(tmp_path / "state" / "outbox.db", 1)
+    outbox = Outbox(tmp_path / "state" / "outbox.db", dedupe_window_s=60)
+    outbox.store(seq=outbox.next_seq(), result_id="half", boot_id="b", payload=b"\xff{")
+    outbox.close()
+    assert waiting(config, tmp_path) == ["r0", "half"]
+    assert "damaged" in capsys.readouterr().out
+
+
 def test_without_an_outbox_it_says_so(config, capsys):
     assert run(config) == 66
     assert "holds no outbox" in capsys.readouterr().err
@@ -66,7 +75,7 @@ def test_without_an_outbox_it_says_so(config, capsys):
 def test_nothing_is_changed_beside_a_running_agent(config, tmp_path, capsys, exit_stack, what):
     filled(tmp_path / "state" / "outbox.db", 2)
     lock_state_dir(tmp_path / "state", exit_stack)
-    assert run(config, *what) == 78
+    assert run(config, *what) == 69
     assert "another agent runs" in capsys.readouterr().err
     assert waiting(config, tmp_path) == ["r0", "r1"]
 

@@ -60,6 +60,7 @@ class Bench:
             ack=ack,
             consumer="plc",
             ack_timeout_s=2.0,
+            live_for_s=5.0,
             keep_days=30,
             on_aged=self.aged.append,
             trusts_wall_clock=lambda: self.is_synced,
@@ -118,6 +119,23 @@ def test_live_goes_before_the_backlog_and_only_that_is_historical(bench):
     bench.publisher.run_once()
     assert bench.link.ids() == ["new1", "new2", "old1", "old2"]
     assert bench.link.historical() == [False, False, True, True]
+
+
+def test_what_is_older_than_a_part_can_wait_is_historical_in_the_same_connection_too(bench):
+    bench.publisher.on_live()
+    bench.store("a")
+    bench.later_ns += 6 * 10**9
+    bench.publisher.run_once()
+    assert (bench.link.ids(), bench.link.historical()) == (["a"], [True])
+
+
+def test_a_damaged_verdict_keeps_back_none_of_the_others(bench):
+    bench.outbox.store(seq=bench.outbox.next_seq(), result_id="damaged", boot_id="b", payload=b"\xff{")
+    bench.store("old")
+    bench.publisher.on_live()
+    bench.now_s += 1
+    bench.publisher.run_once()
+    assert bench.link.ids() == ["old"]
 
 
 def test_what_an_earlier_boot_decided_is_historical(make_bench):
