@@ -22,6 +22,7 @@ from edge_agent.camera.messages import BadFrame, CameraEvent, CameraLost, Camera
 from edge_agent.capture import WAIT_S, Capture, FreshCapture
 from edge_agent.command_handler import CommandHandler
 from edge_agent.command_intake import CommandIntake
+from edge_agent.engine_watch import EngineWatch
 from edge_agent.frame_keeper import FrameKeeper
 from edge_agent.freshness import deadline_ns, too_late
 from edge_agent.health import StationHealth
@@ -44,12 +45,11 @@ from edge_agent.station import Station, resolve_references
 from edge_agent.station_state import StationState
 from edge_agent.station_watch import StationWatch
 from edge_agent.verdict_writer import VerdictWriter
-from engines.errors import BrokerRefusedError, EngineError, PublishError, StorageError
+from engines.errors import BrokerRefusedError, PublishError, StorageError
 
 log = logging.getLogger(__name__)
 
 SLOTS = 4
-TEST_PIECE_EVERY_S = 600.0
 # Answers to a trigger that should not have come; all other INVALID parts go into the reject bin for the station's sake.
 _NOT_A_REJECT = {"not_ready", "wrong_recipe", "id_conflict", "bad_trigger"}
 _TYPICAL_OF_PARTS = 5
@@ -114,6 +114,7 @@ class Agent:
         self._commands = CommandIntake(self._wake, lambda command: self._handler.refuse(command))  # noqa: PLW0108 - made later
         self._link, self._publisher = self._connect(resources)
 
+        self._engine_watch = EngineWatch(self._state, self._live)
         self._watch = StationWatch(self._state, self._live, station.alarms)
         self._keeper = FrameKeeper(station, self._live)
         switch = RecipeSwitch(station, self._live, self._wake)
@@ -144,13 +145,13 @@ class Agent:
         self._health = StationHealth(station, vitals)
         self._stopping = False
         self._said_state = b""
-        self._next_test_piece_s = 0.0
 
     def run(self) -> None:
         """Inspect until `stop`.
 
         Raises:
             ConfigError: The camera says that it never can work this way.
+            EngineError: The engine fails again and again; a new process may help.
         """
         log.info("starting station=%s recipe=%s", self.station.station, self._live.recipe.name)
         self._answers.refuse_open_parts("restart")
@@ -255,6 +256,8 @@ class Agent:
     ) -> None:
         """Answer first; then look at what was seen, while the slot still holds it."""
         stored = self._answers.finish(judgement, event, part)
+        if judgement.reason == "engine_error":
+            self._engine_watch.hurry()
         frame = self._ring.slot(event.slot) if isinstance(event, FrameCaptured) else None
         if is_counted:
             verdict = "INVALID" if stored is None or stored.is_late else stored.inspection.verdict
@@ -321,13 +324,8 @@ class Agent:
             self._state.set_fault("outbox", self._publisher.error)
         elif (self._state.has_fault("outbox") or self._answers.has_unstored) and self._answers.outbox_works_again():
             self._state.clear_fault("outbox")
-            self._next_test_piece_s = 0.0
-        if not self._state.has_fault("test_piece") and time.monotonic() >= self._next_test_piece_s:
-            self._next_test_piece_s = time.monotonic() + TEST_PIECE_EVERY_S
-            try:
-                self._live.run_test_piece()
-            except EngineError as problem:
-                self._state.set_fault("test_piece", problem)
+            self._engine_watch.hurry()
+        self._engine_watch.look()
         self._state.set_weakness("outbox_filling", present=self._outbox.is_filling)
         self._state.set_weakness("frames_not_kept", present=self._keeper.error is not None)
         self._state.set_weakness("mqtt_refused", present=isinstance(self._link.error, BrokerRefusedError))

@@ -14,7 +14,7 @@ from edge_agent.messages import Command, encode_reply
 from edge_agent.recipe_switch import Prepared, RecipeSwitch
 from edge_agent.station_state import StationState
 from edge_agent.station_watch import StationWatch
-from engines.errors import EngineError, PublishError, StorageError, ThresholdsError
+from engines.errors import EngineError, NotRejectedError, PublishError, StorageError, ThresholdsError
 from engines.service_manager import tell_service_manager
 
 log = logging.getLogger(__name__)
@@ -104,8 +104,10 @@ class CommandHandler:
         """Inspect again after a person has looked, or return why that cannot be."""
         try:
             self._live.check_test_pieces()
-        except EngineError as problem:
+        except NotRejectedError as problem:
             self._state.set_fault("test_piece", problem)
+            return str(problem)
+        except EngineError as problem:
             return str(problem)
         self._state.clear_fault("test_piece")
         self._watch.resume()

@@ -13,7 +13,7 @@ from edge_agent.decision import decide
 from edge_agent.ring import FrameRing
 from edge_agent.station import EnginePart
 from edge_agent.thresholds import ThresholdRevision, check_fits_model, load_thresholds
-from engines.errors import EngineError, FrameError
+from engines.errors import EngineError, FrameError, NotRejectedError
 from engines.golden import load_golden, verify_engine
 from engines.images import Frame
 from engines.recipe import MODEL_FILES, Recipe, load_recipe
@@ -98,7 +98,8 @@ class LiveRecipe:
         """Send the next test piece through engine and thresholds.
 
         Raises:
-            EngineError: It was not rejected, or the engine failed.
+            NotRejectedError: It was not rejected.
+            EngineError: The engine failed.
         """
         self._test(next(self._turns))
 
@@ -141,7 +142,7 @@ class LiveRecipe:
         except FrameError as problem:
             raise EngineError(f"the test piece {piece.name}: {problem.problem}", fix=problem.fix) from problem
         if decision.verdict != "FAIL":
-            raise EngineError(
+            raise NotRejectedError(
                 f"the test piece {piece.name} was not rejected by revision {thresholds.name} "
                 f"(score {decision.score:.2f}, limit {thresholds.factor:.2f}).",
                 fix="Fit the thresholds again with `edge-calibrate fit`, or take them back with `edge-calibrate "

@@ -106,6 +106,10 @@ class EngineError(DeviceError):
     """The engine cannot be loaded on this machine, or an inference failed."""
 
 
+class NotRejectedError(EngineError):
+    """A part that is known to be bad was not rejected: thresholds and engine do not belong together."""
+
+
 class OutboxError(DeviceError):
     """The outbox cannot be read or written; nothing may be accepted until it can."""
 
