@@ -12,6 +12,7 @@ import os
 import select
 import time
 from contextlib import ExitStack, suppress
+from queue import SimpleQueue
 
 from edge_agent.answers import Answers
 from edge_agent.audit_log import AuditLog
@@ -105,11 +106,12 @@ class Agent:
         )
         self._intake = PartIntake(
             self._outbox,
+            self._capture,
             begun=self._part_begun,
             resend=self._wake_publisher,
             refuse=self._answers.outbox_failed,
             has_time=self._has_time,
-            overload=self._answers.refuse_overload,
+            overload=self._refuse_overload,
         )
         self._commands = CommandIntake(self._wake, lambda command: self._handler.refuse(command))  # noqa: PLW0108 - made later
         self._link, self._publisher = self._connect(resources)
@@ -143,6 +145,7 @@ class Agent:
             heartbeat=self._heartbeat,
         )
         self._health = StationHealth(station, vitals)
+        self._overloads: SimpleQueue[OpenTrigger] = SimpleQueue()
         self._stopping = False
         self._said_state = b""
 
@@ -198,7 +201,7 @@ class Agent:
             self._writer.topics,
             self._writer.boot_id,
             state=encode_state("preoperational", self._writer.boot_id),
-            on_trigger=self._take_trigger,
+            on_trigger=self._intake.take,
             on_ack=lambda payload: self._publisher.on_ack(payload),  # noqa: PLW0108 - made after the link
             on_command=self._commands.take,
             on_live=lambda: self._publisher.on_live(),  # noqa: PLW0108 - likewise
@@ -218,12 +221,6 @@ class Agent:
         return link, publisher
 
     # --- one part -----------------------------------------------------------------------------------------------
-
-    def _take_trigger(self, payload: bytes, received_ns: int) -> None:
-        """Take a trigger in MQTT's thread; what it says counts only after that it came."""
-        self._capture.expect(received_ns)
-        if not self._intake.take(payload, received_ns):
-            self._capture.forget(received_ns)
 
     def _part_begun(self, part: OpenTrigger) -> None:
         """Start the part's clock, in MQTT's thread, whatever the inspection is doing."""
@@ -258,7 +255,10 @@ class Agent:
         stored = self._answers.finish(judgement, event, part)
         if judgement.reason == "engine_error":
             self._engine_watch.hurry()
-        frame = self._ring.slot(event.slot) if isinstance(event, FrameCaptured) else None
+        frame = None
+        # A frame that was given up during a long inference may be another one by now.
+        if isinstance(event, FrameCaptured) and self._ring.generation(event.slot) == event.generation:
+            frame = self._ring.slot(event.slot)
         if is_counted:
             verdict = "INVALID" if stored is None or stored.is_late else stored.inspection.verdict
             self._watch.add(verdict, judgement.decision, frame)
@@ -268,6 +268,11 @@ class Agent:
     def _has_time(self, part: OpenTrigger, waiting: int) -> bool:
         """Whether a part would have its verdict in time behind so many others; for MQTT's thread."""
         return time.monotonic_ns() + waiting * self._typical_ns <= self._deadline_ns(part)
+
+    def _refuse_overload(self, part: OpenTrigger) -> None:
+        """Answer at once a part for which there is no time; in MQTT's thread."""
+        self._answers.finish(Judgement(reason="overload"), None, part)
+        self._overloads.put(part)
 
     def _deadline_ns(self, part: OpenTrigger) -> int:
         return deadline_ns(part.trigger, self.station.trigger)
@@ -326,6 +331,9 @@ class Agent:
             self._state.clear_fault("outbox")
             self._engine_watch.hurry()
         self._engine_watch.look()
+        while not self._overloads.empty():
+            self._overloads.get()
+            self._watch.add("INVALID", None, None)
         self._state.set_weakness("outbox_filling", present=self._outbox.is_filling)
         self._state.set_weakness("frames_not_kept", present=self._keeper.error is not None)
         self._state.set_weakness("mqtt_refused", present=isinstance(self._link.error, BrokerRefusedError))

@@ -99,10 +99,6 @@ class Answers:
         """Whether a part was answered that is not in the outbox yet."""
         return bool(self._unstored)
 
-    def refuse_overload(self, part: OpenTrigger) -> None:
-        """Answer a part at once for which there is no time; for MQTT's thread."""
-        self.finish(Judgement(reason="overload"), None, part)
-
     def _tell_late(self, stored: Stored, part: OpenTrigger) -> None:
         with suppress(OutboxError, PublishError):
             result_id = self._outbox.result_id_of(part.trigger_id)

@@ -16,13 +16,16 @@ WAIT_S = 0.25
 
 
 class Capture(Protocol):
-    """How frames and parts find each other; `expect` and `forget` are for MQTT's thread, the rest for the inspection."""
+    """How frames and parts find each other; the first three are for MQTT's thread, the rest for the inspection."""
 
     def expect(self, received_ns: int) -> None:
         """Note a trigger at once, before it is even understood."""
 
     def forget(self, received_ns: int) -> None:
         """Take that back: it was no new part."""
+
+    def refused(self, received_ns: int) -> None:
+        """Say that its part will not be looked at, though it is there."""
 
     def note(self, event: CameraEvent | None) -> None:
         """See every event of the camera, and None at least four times a second while there is none."""
@@ -47,6 +50,9 @@ class FreshCapture:
         del received_ns
 
     def forget(self, received_ns: int) -> None:
+        del received_ns
+
+    def refused(self, received_ns: int) -> None:
         del received_ns
 
     def note(self, event: CameraEvent | None) -> None:

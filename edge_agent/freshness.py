@@ -12,12 +12,12 @@ from edge_agent.station import TriggerPart
 def deadline_ns(trigger: Trigger, limits: TriggerPart) -> int:
     """Return when a part must have its verdict: the smaller of the station's and the trigger's limit counts."""
     expires_ms = limits.deadline_ms if trigger.expires_ms is None else trigger.expires_ms
-    return trigger.received_ns + min(limits.deadline_ms, expires_ms) * 1_000_000
+    return trigger.came_ns + min(limits.deadline_ms, expires_ms) * 1_000_000
 
 
 def too_late(trigger: Trigger, limits: TriggerPart, now_ns: int) -> str | None:
     """Return why a part need not be looked at any more, None if it is in time."""
-    if trigger.expires_ms is not None and now_ns >= trigger.received_ns + trigger.expires_ms * 1_000_000:
+    if trigger.expires_ms is not None and now_ns >= trigger.came_ns + trigger.expires_ms * 1_000_000:
         return "expired"
     if now_ns >= deadline_ns(trigger, limits):
         return "deadline"
@@ -28,7 +28,7 @@ def _capture_until_ns(trigger: Trigger, limits: TriggerPart) -> float:
     """Return the time after which the part has moved on; never, where the camera's own trigger says when it is there."""
     if limits.capture_within_ms is None:
         return math.inf
-    return trigger.received_ns + limits.capture_within_ms * 1_000_000
+    return trigger.came_ns + limits.capture_within_ms * 1_000_000
 
 
 def unfit_time(event: FrameCaptured, trigger: Trigger, limits: TriggerPart) -> str | None:

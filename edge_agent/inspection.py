@@ -43,6 +43,8 @@ REASONS = {
 class Trigger:
     """The PLC's request for one verdict; `received_ns` is CLOCK_MONOTONIC at receipt.
 
+    A frame must be newer than the receipt. What a part can wait counts from `waited_ns` earlier, when it came at the
+    earliest: a sync of the disk can hold up the thread that reads triggers.
     The ids keep the JSON type that was received: 41 and "41" are different ids.
     """
 
@@ -52,6 +54,12 @@ class Trigger:
     recipe: str | None
     expires_ms: int | None
     received_ns: int
+    waited_ns: int = 0
+
+    @property
+    def came_ns(self) -> int:
+        """When it came at the earliest, CLOCK_MONOTONIC."""
+        return self.received_ns - self.waited_ns
 
 
 @dataclass(frozen=True)

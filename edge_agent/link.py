@@ -28,7 +28,7 @@ class MqttLink:
         topics: The station's topics; its client id follows from them.
         boot_id: Id of this start, in the last will: a late will of an old session is seen to be foreign.
         state: The first state, published as soon as there is a connection.
-        on_trigger: Called with payload and CLOCK_MONOTONIC of receipt, in the network thread, before the PUBACK goes
+        on_trigger: Called with payload, CLOCK_MONOTONIC of receipt, and how long in ns it may have waited before, in the network thread, before the PUBACK goes
             out: journal there and return. Retained triggers never reach it.
         on_ack: Called with the payload of every acknowledgement, in the network thread.
         on_command: Called with the payload of every command, in the network thread. Retained ones never reach it.
@@ -43,7 +43,7 @@ class MqttLink:
         boot_id: str,
         *,
         state: bytes,
-        on_trigger: Callable[[bytes, int], None],
+        on_trigger: Callable[[bytes, int, int], None],
         on_ack: Callable[[bytes], None],
         on_command: Callable[[bytes], None],
         on_live: Callable[[], None],
@@ -156,7 +156,7 @@ class MqttLink:
         if message.retained:
             log.warning("mqtt retained trigger ignored payload=%r", message.payload[:200])
             return
-        self._on_trigger(message.payload, message.received_ns)
+        self._on_trigger(message.payload, message.received_ns, message.waited_ns)
 
     def _take_ack(self, message: Message) -> None:
         self._on_ack(message.payload)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import random
+import select
 import socket
 import ssl
 import threading
@@ -71,12 +72,17 @@ class Will:
 
 @dataclass(frozen=True)
 class Message:
-    """One message received; `received_ns` is CLOCK_MONOTONIC."""
+    """One message received.
+
+    `received_ns` is CLOCK_MONOTONIC. `waited_ns` is how long before it may have come at most, while the one before it was
+    handled.
+    """
 
     topic: str
     payload: bytes
     retained: bool
     received_ns: int
+    waited_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,7 @@ class MqttClient:
         self._session: tuple[paho.Client, int] | None = None
         self._failure: PublishError | None = None
         self._unacknowledged, self._is_answered, self._is_publication_refused = 0, False, False
+        self._is_drained, self._oldest_ns = True, 0
         self._max_in_flight = MAX_IN_FLIGHT
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mqtt", daemon=True)
@@ -191,6 +198,7 @@ class MqttClient:
     def _talk(self) -> PublishError:
         """Hold one connection; return why it ended."""
         self._failure, self._unacknowledged, self._is_answered = None, 0, False
+        self._is_drained = True
         self._is_publication_refused = False
         try:
             client = self._new_client()
@@ -234,6 +242,7 @@ class MqttClient:
         deadline = time.monotonic() + _HANDSHAKE_TIMEOUT_S
         code = MQTTErrorCode.MQTT_ERR_SUCCESS
         while code == MQTTErrorCode.MQTT_ERR_SUCCESS:
+            self._is_drained |= _is_empty(client.socket())
             code = client.loop(_BEAT_S)
             self.beats += 1
             if self.live.is_set():
@@ -316,10 +325,15 @@ class MqttClient:
 
     def _on_message(self, client: paho.Client, _data: Any, message: paho.MQTTMessage) -> None:
         received_ns = time.monotonic_ns()
+        if self._is_drained:
+            self._oldest_ns = received_ns
+        waited_ns = received_ns - self._oldest_ns
         try:
             for topic_filter, handler in self._handlers.items():
                 if paho.topic_matches_sub(topic_filter, message.topic):
-                    handler(Message(message.topic, bytes(message.payload), bool(message.retain), received_ns))
+                    handler(
+                        Message(message.topic, bytes(message.payload), bool(message.retain), received_ns, waited_ns)
+                    )
                     break
         except (MessageError, UnicodeDecodeError) as error:
             log.warning("mqtt message refused error=%s", error)
@@ -330,6 +344,8 @@ class MqttClient:
             if self._unacknowledged >= _MAX_UNACKNOWLEDGED:
                 self._fail("has too many messages that could not be handled", "The log has the tracebacks.")
             return
+        finally:
+            self._is_drained = _is_empty(client.socket())
         client.ack(message.mid, message.qos)
 
     def _on_puback(self, _client: paho.Client, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
@@ -361,6 +377,15 @@ def retry_delay_s(failures: int) -> float:
     """
     longest = min(LONGEST_RETRY_S, SHORTEST_RETRY_S * 2.0 ** min(failures, 16))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311, not a secret
+
+
+def _is_empty(sock: Any) -> bool:
+    """Return whether nothing has come that was not read yet."""
+    if sock is None:
+        return True
+    readable = select.poll()
+    readable.register(sock, select.POLLIN)
+    return not (readable.poll(0) or (isinstance(sock, ssl.SSLSocket) and sock.pending()))
 
 
 def _set_no_delay(_client: paho.Client, _data: Any, sock: Any) -> None:

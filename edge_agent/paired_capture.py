@@ -18,7 +18,7 @@ from edge_agent.camera.messages import (
 from edge_agent.capture import WAIT_S
 from edge_agent.freshness import deadline_ns
 from edge_agent.outbox_records import OpenTrigger
-from edge_agent.pairing import Pairing
+from edge_agent.pairing import KNOWN_WITHIN_NS, Pairing
 from edge_agent.slots import Slots
 from edge_agent.station import TriggerPart
 from engines.errors import CameraError
@@ -50,6 +50,9 @@ class PairedCapture:
 
     def forget(self, received_ns: int) -> None:
         self._pairing.forget(received_ns)
+
+    def refused(self, received_ns: int) -> None:
+        self._pairing.done(received_ns)
 
     def note(self, event: CameraEvent | None) -> None:
         now_ns = time.monotonic_ns()
@@ -84,6 +87,9 @@ class PairedCapture:
         if time.monotonic_ns() < self._pairing.settles_ns(received_ns):
             return "deadline"
         reason = self._pairing.settle(received_ns)
+        if part.trigger.waited_ns > KNOWN_WITHIN_NS:
+            # It came before it was read, nobody knows when: another frame may be its own.
+            return "ambiguous_pairing"
         if reason == "no_frame" and self._camera.is_open:
             self._doubted_until_ns = received_ns + self._limits.deadline_ms * 1_000_000
         return reason

@@ -79,7 +79,7 @@ class StationSide:
     def on_published(self, generation, mid):
         self.publisher.on_published(generation, mid)
 
-    def on_trigger(self, payload, received_ns):
+    def on_trigger(self, payload, received_ns, _waited_ns):
         if self.fault is not None:
             raise self.fault
         trigger = parse_trigger(payload, received_ns)

@@ -325,7 +325,8 @@ def test_a_refused_login_is_said_and_the_agent_goes_on(tmp_path, fitted_recipe, 
 
 def test_a_storm_is_answered_at_once_instead_of_growing_a_queue(make_station, make_plc, frames):
     uri = f"folder://{frames}?loop=true"
-    station = make_station(uri, trigger={"deadline_ms": 150, "capture_within_ms": 150})
+    limits = {"deadline_ms": 150, "capture_within_ms": 150}
+    station = make_station(uri, trigger=limits, alarms={"max_reject_rate": 0.1})
     plc = make_plc(station, acknowledges=False)
     plc.wait_for_state("ready")
     for number in range(5):
@@ -342,5 +343,6 @@ def test_a_storm_is_answered_at_once_instead_of_growing_a_queue(make_station, ma
         assert verdicts.setdefault(verdict["meas_id"], verdict)["result_id"] == verdict["result_id"]
     reasons = Counter(reason for v in verdicts.values() for reason in v["reasons"])
     assert reasons["overload"] > 30, reasons
+    plc.wait_for_state("ready", "reject_rate")
     assert plc.ask("calm again")["verdict"] in {"PASS", "FAIL", "INVALID"}
     assert station.stop() == 0

@@ -3,6 +3,7 @@ import json
 import logging
 import socket
 import threading
+import time
 
 import pytest
 from message_side import DEADLINE_S, wait_until
@@ -238,6 +239,31 @@ def test_the_puback_goes_out_after_the_handler_returned(raw_broker, connect):
     may_return.set()
     raw_broker.peer.settimeout(DEADLINE_S)
     assert raw_broker.peer.recv(4) == bytes((0x40, 2, 0, 7))
+
+
+def test_a_message_that_waited_while_another_was_handled_says_how_long(mosquitto, connect):
+    taken, go_on = [], threading.Event()
+
+    def take(message):
+        taken.append(message)
+        assert message.payload != b"slow" or go_on.wait(DEADLINE_S)
+
+    client = live(connect(mosquitto.port, "c", {"t": take}))
+    sender = live(connect(mosquitto.port, "s"))
+    sender.publish("t", b"slow")
+    wait_until(lambda: taken)
+    assert sender.publish("t", b"behind").wait(DEADLINE_S)
+    time.sleep(0.3)
+    go_on.set()
+    wait_until(lambda: len(taken) == 2)
+    # An idle connection on which only a PUBACK comes.
+    assert client.publish("other", b"").wait(DEADLINE_S)
+    time.sleep(0.3)
+    sender.publish("t", b"alone")
+    wait_until(lambda: len(taken) == 3)
+    slow, behind, alone = (message.waited_ns / 1e9 for message in taken)
+    assert slow == alone == 0.0
+    assert behind > 0.3
 
 
 def test_a_handler_that_fails_gives_no_puback_and_the_thread_goes_on(raw_broker, connect, caplog):

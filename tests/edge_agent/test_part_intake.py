@@ -9,6 +9,22 @@ from edge_agent.part_intake import MOST_WAITING, PartIntake
 from engines.errors import MessageError, OutboxError
 
 
+class SeenTriggers:
+    """What the capture is told of triggers, by their time of receipt."""
+
+    def __init__(self):
+        self.told = []
+
+    def expect(self, received_ns):
+        self.told.append(("expect", received_ns))
+
+    def forget(self, received_ns):
+        self.told.append(("forget", received_ns))
+
+    def refused(self, received_ns):
+        self.told.append(("refused", received_ns))
+
+
 class Bench:
     """An intake on a real journal that counts whom it calls."""
 
@@ -17,8 +33,10 @@ class Bench:
         self.resends = 0
         self.begun, self.refused, self.surplus = [], [], []
         self.room = 1000
+        self.capture = SeenTriggers()
         self.intake = PartIntake(
             self.outbox,
+            self.capture,
             begun=self.begin,
             resend=self.resend,
             refuse=lambda *refused: self.refused.append(refused),
@@ -34,6 +52,7 @@ class Bench:
         self.resends += 1
 
     def take(self, received_ns=5, **content):
+        self.capture.told.clear()
         self.intake.take(json.dumps(content).encode(), received_ns)
 
     def parts(self):
@@ -69,6 +88,7 @@ def test_a_repeat_is_not_queued_again_but_sent_again(bench):
     bench.take(meas_id=41)
     assert len(bench.parts()) == 1
     assert (len(bench.begun), bench.resends) == (1, 1)
+    assert bench.capture.told == [("expect", 5), ("forget", 5)]
 
 
 @pytest.mark.parametrize("other", [{"meas_id": 41, "part_id": "q"}, {"meas_id": 41, "part_id": 1}, {"meas_id": 41}])
@@ -85,6 +105,7 @@ def test_what_cannot_be_journalled_is_refused_at_once(bench):
     ((part, problem),) = bench.refused
     assert part == OpenTrigger(0, Trigger(41, "p", None, None, None, 5))
     assert isinstance(problem, OutboxError)
+    assert bench.capture.told == [("expect", 5), ("refused", 5)]
     assert not bench.intake.has_parts
 
 
@@ -118,6 +139,7 @@ def test_without_a_readable_id_nothing_is_queued(bench, payload):
     with pytest.raises(MessageError):
         bench.intake.take(payload, 5)
     assert (bench.parts(), bench.outbox.open_triggers(), bench.refused) == ([], [], [])
+    assert bench.capture.told == [("expect", 5), ("refused", 5)]
 
 
 @pytest.mark.parametrize(("room", "most"), [(1000, MOST_WAITING), (7, 7), (0, 1)])
@@ -130,5 +152,7 @@ def test_what_is_more_than_can_wait_is_refused_at_once_and_journalled(bench, roo
     assert [part.trigger.meas_id for part, _ in bench.parts()] == [str(n) for n in range(most)]
     assert len(bench.begun) == most, "nobody starts the clock of a part that has its answer"
     assert [part.trigger.meas_id for part in bench.outbox.open_triggers()][-3:] == surplus
+    assert bench.capture.told == [("expect", 5), ("refused", 5)], "its frame waits for nobody"
     bench.take(meas_id="room again")
     assert len(bench.surplus) == 3
+    assert bench.capture.told == [("expect", 5)]

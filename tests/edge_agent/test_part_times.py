@@ -48,3 +48,16 @@ def test_the_smaller_limit_counts(expires_ms, until_ms):
 )
 def test_a_part_that_has_waited_too_long_is_not_looked_at(expires_ms, now_ms, reason):
     assert too_late(replace(TRIGGER, expires_ms=expires_ms), LIMITS, int(now_ms * MS)) == reason
+
+
+def test_what_a_part_can_wait_counts_from_when_it_came_and_its_frame_from_when_that_was_read():
+    held_up = replace(TRIGGER, received_ns=130 * MS, waited_ns=30 * MS)
+    assert deadline_ns(held_up, LIMITS) == 300 * MS
+    assert too_late(held_up, LIMITS, 150 * MS) == "late_frame"
+
+    def frame(ms):
+        return FrameCaptured(0, 0, 2, ms * MS, ms * MS, ms * MS, "frame", 0)
+
+    assert unfit_time(frame(129), held_up, LIMITS) == "stale_frame"
+    assert unfit_time(frame(150), held_up, LIMITS) is None
+    assert unfit_time(frame(151), held_up, LIMITS) == "late_frame"
