@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from calibrate.good_frames import write_blocks
+from calibrate.groups import write_blocks
 from edge_agent.collection import FRAMES_FILE, CollectionStatus, collections_below, read_status
 from edge_agent.command_client import send_command
 from edge_agent.command_intake import RECALIBRATE

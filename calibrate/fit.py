@@ -14,7 +14,8 @@ from pathlib import Path
 
 from calibrate.conformal import at_sensitivity, check_enough_groups, conformal_factor
 from calibrate.figures import percent
-from calibrate.good_frames import FitFrame, GroupBy, Use, assign_uses
+from calibrate.good_frames import FitFrame, Use, assign_uses
+from calibrate.groups import GroupBy
 from calibrate.ignored import read_ignored
 from calibrate.recipe_engine import LoadedFrame, RecipeEngine
 from calibrate.sensitivity import CARD_FILE, card, run_trials

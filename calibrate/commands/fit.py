@@ -15,7 +15,7 @@ from calibrate.collected import Collected, ask_for_collection, newest_collection
 from calibrate.commands.activate import TAKEN_UP
 from calibrate.fit import FitWish, describe, fit
 from calibrate.fit_page import write_fit_page
-from calibrate.good_frames import GroupBy, write_blocks
+from calibrate.groups import GroupBy, write_blocks
 from calibrate.recipe_engine import RecipeEngine, has_tensorrt
 from calibrate.sensitivity import card_lines, read_card
 from edge_agent.camera.recording import Recording, record
@@ -82,7 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--group-by",
         choices=get_args(GroupBy),
         help="what counts as one: a part, as groups.csv says, a block of 20 frames, or none: each frame. Where not "
-        "given: what groups.csv says, else each frame; of a camera, blocks",
+        "given: what groups.csv says, else what training was told of the frames that it got, else each frame; of a "
+        "camera, blocks",
     )
     parser.add_argument(
         "--ignore", type=Path, metavar="PICTURE", help="what is never inspected, white on black, as large as a frame"

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from calibrate.cli import main
-from calibrate.good_frames import assign_uses, blocks
+from calibrate.good_frames import assign_uses
+from calibrate.groups import blocks
 from edge_agent.thresholds import load_thresholds
 from engines.errors import DatasetError
 
