@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from calibrate.groups import GroupBy, groups_of, merged_names
+from calibrate.groups import GroupBy, blocks, groups_of, merged_names
 from calibrate.known_frames import read_known_frames
 from engines.command_line import track
 from engines.errors import DatasetError, FrameError, UsageError
@@ -42,7 +42,8 @@ def assign_uses(
     Args:
         recipe_folder: It knows which frames trained the network.
         images: Good frames.
-        exclude: Names of files that show no good part.
+        exclude: Names of files that show no good part. What else is of their groups leaves with them, but for blocks:
+            frames that follow a defective part show others.
         group_by: What is one group: a part, as `groups.csv` says; a block of 20 frames that follow each other; a frame.
             None takes `groups.csv` where it is there, else what training was told of the frames that it got, else
             each frame.
@@ -53,16 +54,11 @@ def assign_uses(
     """
     known = read_known_frames(recipe_folder)
     paths = list_images(images)
-    groups = groups_of(images, [path.name for path in paths], group_by)
+    names = [path.name for path in paths]
+    groups = groups_of(images, names, group_by)
     all_samples, sha_of = _read_samples(images, paths, groups, {} if group_by == "none" else known.groups)
-    missing = set(exclude) - set(sha_of)
-    if missing:
-        raise UsageError(
-            f"--exclude: {images} has no {', '.join(sorted(missing))}.", fix="Give names of files in that folder."
-        )
-    # By its pixels: a copy under another name shows the same part.
-    no_good = {sha_of[name] for name in exclude}
-    samples = [sample for sample in all_samples if sample.sha256 not in no_good]
+    left_out = _left_out(images, all_samples, sha_of, exclude, in_blocks=groups == blocks(names))
+    samples = [sample for sample in all_samples if sample.sha256 not in left_out]
     seen = [s for s in samples if known.has_taught(s.sha256)]
     unseen = [s for s in samples if not known.has_taught(s.sha256)]
     if not unseen:
@@ -84,7 +80,7 @@ def assign_uses(
         seen, fresh = _halves(fresh, images)
     frames = [FitFrame(s.path, s.sha256, s.group, "location") for s in seen]
     frames += [FitFrame(s.path, s.sha256, s.group, "factor") for s in fresh]
-    return frames + [FitFrame(s.path, s.sha256, s.group, "excluded") for s in all_samples if s.sha256 in no_good]
+    return frames + [FitFrame(s.path, s.sha256, s.group, "excluded") for s in all_samples if s.sha256 in left_out]
 
 
 def _read_samples(
@@ -113,6 +109,28 @@ def _read_samples(
         if first.path != sample.path:
             print(f"counted once: {sample.path.name} has the pixels of {first.path.name}", file=sys.stderr)
     return list(different.values()), {sample.path.name: sample.sha256 for sample in samples}
+
+
+def _left_out(
+    images: Path, samples: Sequence[Sample], sha_of: Mapping[str, str], exclude: Sequence[str], *, in_blocks: bool
+) -> set[str]:
+    """Return the hashes of the frames that show no good part, and of all others of these parts."""
+    missing = set(exclude) - set(sha_of)
+    if missing:
+        raise UsageError(
+            f"--exclude: {images} has no {', '.join(sorted(missing))}.", fix="Give names of files in that folder."
+        )
+    # By its pixels: a copy under another name shows the same part.
+    no_good = {sha_of[name] for name in exclude}
+    groups = set() if in_blocks else {sample.group for sample in samples if sample.sha256 in no_good}
+    with_them = no_good | {sample.sha256 for sample in samples if sample.group in groups}
+    if len(with_them) == len(samples):
+        raise DatasetError(
+            f"no part of {images} is left: each has a frame that shows no good part.", fix="Record more good parts."
+        )
+    if more := len(with_them) - len(no_good):
+        print(f"left out, too: {more} other frames of parts of which one frame shows no good part", file=sys.stderr)
+    return with_them
 
 
 def _hash_of(path: Path) -> str | FrameError:

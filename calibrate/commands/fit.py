@@ -76,7 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         action="append",
         default=[],
-        help="a file that shows no good part after all; give it again for more. The promise then says so",
+        help="a file that shows no good part after all; the other frames of that part leave with it. Give it again for more. "
+        "The promise then says so",
     )
     parser.add_argument(
         "--group-by",

@@ -3,10 +3,13 @@
 import csv
 import shutil
 
+import cv2
 import pytest
 
 from calibrate.good_frames import assign_uses
+from calibrate.groups import write_blocks
 from calibrate.known_frames import read_known_frames
+from engines.errors import DatasetError
 
 
 @pytest.fixture
@@ -46,3 +49,42 @@ def test_groups_of_training_that_share_a_picture_are_one(recipe):
     (recipe / "images.csv").write_text(f"{text}{again}\n")
     groups = read_known_frames(recipe).groups
     assert groups[first.split(",")[3]] == groups[second.split(",")[3]] == "set_aside part 0"
+
+
+def views(folder, good_frames_folder, groups):
+    """60 frames that the network does not know."""
+    folder.mkdir()
+    for number in range(60):
+        frame = cv2.imread(str(good_frames_folder / f"{number % 40:03d}.png"))
+        frame[0, 0] = number + 100
+        cv2.imwrite(str(folder / f"{number:03d}.png"), frame)
+    lines = "".join(f"{number:03d}.png,{groups(number)}\n" for number in range(60))
+    (folder / "groups.csv").write_text(f"file,group\n{lines}")
+    return folder
+
+
+def excluded(frames):
+    return sorted(frame.path.stem for frame in frames if frame.use == "excluded")
+
+
+def test_a_part_of_which_one_view_is_defective_leaves_with_all_its_views(
+    tiny_recipe, good_frames_folder, tmp_path, capsys
+):
+    folder = views(tmp_path / "images", good_frames_folder, lambda number: f"part {number // 4:02d}")
+    frames = assign_uses(tiny_recipe, folder, exclude=["009.png", "010.png", "020.png"])
+    assert excluded(frames) == ["008", "009", "010", "011", "020", "021", "022", "023"]
+    assert not groups_of(frames, "excluded") & (groups_of(frames, "location") | groups_of(frames, "factor"))
+    assert "left out, too: 5 other frames of parts" in capsys.readouterr().err
+    with pytest.raises(DatasetError, match=r"no part of .* is left"):
+        assign_uses(tiny_recipe, folder, exclude=[f"{number:03d}.png" for number in range(0, 60, 4)])
+
+
+def test_of_a_block_only_the_defective_frame_leaves(tiny_recipe, good_frames_folder, tmp_path, capsys):
+    folder = views(tmp_path / "images", good_frames_folder, lambda number: "one part")
+    assert excluded(assign_uses(tiny_recipe, folder, exclude=["009.png"], group_by="none")) == ["009"]
+    for number in range(40):
+        shutil.copy(good_frames_folder / f"{number:03d}.png", folder / f"{number + 60:03d}.png")
+    write_blocks(folder)
+    assert excluded(assign_uses(tiny_recipe, folder, exclude=["009.png"])) == ["009"]
+    assert excluded(assign_uses(tiny_recipe, folder, exclude=["009.png"], group_by="block")) == ["009"]
+    assert "left out, too" not in capsys.readouterr().err
