@@ -12,10 +12,11 @@ from calibrate.groups import GroupBy, blocks, groups_of, merged_names
 from calibrate.known_frames import read_known_frames
 from engines.command_line import track
 from engines.errors import DatasetError, FrameError, UsageError
-from engines.images import list_images, pixel_sha256, read_image
+from engines.images import pixel_sha256, read_image
 from engines.parallel import map_ahead
 from engines.sample_split import Sample
 from engines.survey import check_few_unusable
+from engines.training_folder import list_good_images
 
 Use = Literal["location", "factor", "excluded"]
 _LEAST_SHARE_KNOWN = 0.1
@@ -49,11 +50,11 @@ def assign_uses(
             each frame.
 
     Raises:
-        DatasetError: The frames cannot be used, or the network saw all of them.
+        DatasetError: The folder is none of good parts, the frames cannot be used, or the network saw all of them.
         UsageError: A file to exclude is not there.
     """
     known = read_known_frames(recipe_folder)
-    paths = list_images(images)
+    paths = list_good_images(images, may_be_test_good=True)
     names = [path.name for path in paths]
     groups = groups_of(images, names, group_by)
     all_samples, sha_of = _read_samples(images, paths, groups, {} if group_by == "none" else known.groups)

@@ -205,3 +205,37 @@ def test_the_card_is_drawn_on_frames_that_the_network_never_saw(recipe, good_fra
     assert fit(recipe, "--images", good_frames_folder) == 0
     factor = {row["file"] for row in uses_of(recipe) if row["use"] == "factor"}
     assert {path.name for path in shown} == factor
+
+
+@pytest.fixture
+def dataset(good_frames_folder, tmp_path):
+    root = tmp_path / "part"
+    for place in ("train/good", "test/good", "test/scratch", "ground_truth/scratch"):
+        shutil.copytree(good_frames_folder, root / place)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (".", "is a data set and not the folder"),
+        ("test", "belongs to the test folder"),
+        ("test/scratch", "belongs to the test folder"),
+        ("ground_truth/scratch", "belongs to the ground_truth folder of a data set: masks"),
+    ],
+)
+def test_what_a_data_set_holds_beside_good_parts_is_refused(tiny_recipe, dataset, given, says):
+    with pytest.raises(DatasetError, match=says):
+        assign_uses(tiny_recipe, dataset / given)
+
+
+@pytest.mark.parametrize("given", ["train/good", "test/good"])
+def test_the_good_parts_of_a_data_set_are_taken(tiny_recipe, dataset, given):
+    assert len(assign_uses(tiny_recipe, dataset / given)) == 40
+
+
+def test_masks_beside_their_images_are_no_good_parts(tiny_recipe, good_frames_folder, tmp_path):
+    folder = shutil.copytree(good_frames_folder, tmp_path / "images")
+    paint(folder / "007_mask.png", (96, 80), (10, 10, 20, 20))
+    with pytest.raises(DatasetError, match=r"masks of defects lie among the images .*007_mask\.png"):
+        assign_uses(tiny_recipe, folder)
