@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +20,12 @@ from engines.survey import check_few_unusable
 from engines.training_folder import list_good_images
 
 Use = Literal["location", "factor", "excluded"]
+# With fewer known frames, or a smaller share of them, new ones say better what is usual.
+_ENOUGH_KNOWN = 20
 _LEAST_SHARE_KNOWN = 0.1
+# Of fewer frames the scale is noise.
+_FEWEST_IN_LOCATION = 10
+_FEWEST_TO_HALVE = 4
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ def assign_uses(
     """Say what each frame of a folder is used for.
 
     Frames that trained the network tell what is usual; only those that it never saw give the factor. Where it knows
-    none of them, the first half of the groups, in order of their names, tells what is usual.
+    none or few of them, the first half of the new groups, in order of their names, tells what is usual.
 
     Args:
         recipe_folder: It knows which frames trained the network.
@@ -76,11 +82,9 @@ def assign_uses(
         )
     if len(unseen) > len(fresh):
         print(f"{len(unseen) - len(fresh)} frames belong to groups that trained the network: left out", file=sys.stderr)
-    # A few known frames among new ones do not say what is usual now.
-    if len(seen) < _LEAST_SHARE_KNOWN * len(samples):
-        seen, fresh = _halves(fresh, images)
-    frames = [FitFrame(s.path, s.sha256, s.group, "location") for s in seen]
-    frames += [FitFrame(s.path, s.sha256, s.group, "factor") for s in fresh]
+    location, factor = _divide(images, seen, fresh, total=len(samples))
+    frames = [FitFrame(s.path, s.sha256, s.group, "location") for s in location]
+    frames += [FitFrame(s.path, s.sha256, s.group, "factor") for s in factor]
     return frames + [FitFrame(s.path, s.sha256, s.group, "excluded") for s in all_samples if s.sha256 in left_out]
 
 
@@ -141,13 +145,26 @@ def _hash_of(path: Path) -> str | FrameError:
         return problem
 
 
-def _halves(samples: Sequence[Sample], images: Path) -> tuple[list[Sample], list[Sample]]:
-    """Divide new frames: the first half of the groups, in order, gives location and scale."""
-    order = list(dict.fromkeys(s.group for s in samples))
-    if len(order) < 4:
-        raise DatasetError(
-            f"{images} holds {len(order)} good parts that the recipe does not know.",
-            fix="Record more good parts: half of them give location and scale, the other half the factor.",
-        )
+def _divide(
+    images: Path, seen: Sequence[Sample], fresh: Sequence[Sample], *, total: int
+) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """Return the frames that give location and scale, and those that give the factor.
+
+    A few known frames do not say what is usual: then the first half of the new groups does, where it has more frames.
+    """
+    order = list(dict.fromkeys(s.group for s in fresh))
     first = set(order[: len(order) // 2])
-    return [s for s in samples if s.group in first], [s for s in samples if s.group not in first]
+    half = [s for s in fresh if s.group in first]
+    location, factor = seen, fresh
+    few = len(seen) < max(_ENOUGH_KNOWN, _LEAST_SHARE_KNOWN * total)
+    if few and len(order) >= _FEWEST_TO_HALVE and len(half) > len(seen):
+        location, factor = half, [s for s in fresh if s.group not in first]
+    if len(location) < _FEWEST_IN_LOCATION:
+        needed = max(_FEWEST_TO_HALVE, math.ceil(2 * _FEWEST_IN_LOCATION * len(order) / len(fresh)))
+        raise DatasetError(
+            f"{images} holds {len(order)} good parts that the network never saw ({len(fresh)} frames), and {len(seen)} "
+            f"frames that trained it: {_FEWEST_IN_LOCATION} at least must say what is usual.",
+            fix=f"Record {max(1, needed - len(order))} more good parts: half of all give location and scale, the other "
+            "half the factor. Or add the frames that trained the network.",
+        )
+    return location, factor

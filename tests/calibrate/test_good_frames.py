@@ -6,12 +6,15 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from parts import draw_part
 
 from calibrate.cli import main
 from calibrate.good_frames import assign_uses
 from calibrate.groups import blocks
+from calibrate.known_frames import read_known_frames
 from edge_agent.thresholds import load_thresholds
 from engines.errors import DatasetError
+from engines.images import pixel_sha256, read_image
 
 
 @pytest.fixture
@@ -239,3 +242,43 @@ def test_masks_beside_their_images_are_no_good_parts(tiny_recipe, good_frames_fo
     paint(folder / "007_mask.png", (96, 80), (10, 10, 20, 20))
     with pytest.raises(DatasetError, match=r"masks of defects lie among the images .*007_mask\.png"):
         assign_uses(tiny_recipe, folder)
+
+
+@pytest.fixture
+def mixed(tiny_recipe, good_frames_folder, tmp_path):
+    """Make a folder of so many frames that trained the network, and so many that it never saw."""
+
+    def mix(known, new, views=1):
+        folder = tmp_path / "mixed"
+        folder.mkdir()
+        uses = read_known_frames(tiny_recipe)
+        taught = [p for p in sorted(good_frames_folder.glob("*.png")) if uses.has_taught(pixel_sha256(read_image(p)))]
+        for path in taught[:known]:
+            shutil.copy(path, folder / path.name)
+        for number in range(new):
+            cv2.imwrite(str(folder / f"new-{number:02d}.png"), draw_part(500 + number))
+        write_groups(folder, lambda n: f"known {n}" if n < known else f"new {(n - known) // views}")
+        return folder
+
+    return mix
+
+
+@pytest.mark.parametrize(
+    ("known", "new", "location", "factor"), [(20, 60, 20, 60), (5, 24, 12, 12), (15, 24, 15, 24), (10, 3, 10, 3)]
+)
+def test_the_larger_number_of_frames_says_what_is_usual_where_few_are_known(
+    tiny_recipe, mixed, known, new, location, factor
+):
+    uses = [frame.use for frame in assign_uses(tiny_recipe, mixed(known, new))]
+    assert (uses.count("location"), uses.count("factor")) == (location, factor)
+
+
+@pytest.mark.parametrize(
+    ("known", "new", "views", "more"),
+    [(1, 4, 1, 16), (1, 9, 1, 11), (9, 19, 1, 1), (0, 3, 1, 17), (2, 12, 4, 2), (0, 30, 10, 1)],
+)
+def test_too_few_frames_to_say_what_is_usual_are_refused_with_what_is_missing(
+    tiny_recipe, mixed, known, new, views, more
+):
+    with pytest.raises(DatasetError, match=rf"and {known} frames that trained it: 10 at least .* Record {more} more"):
+        assign_uses(tiny_recipe, mixed(known, new, views))
