@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import get_args
+from typing import Literal, get_args
 
 from calibrate.archived_rejects import rejected_below, score_frames
 from calibrate.collected import Collected, ask_for_collection, newest_collection
@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=["auto", "tensorrt", "cpu"],
         default="auto",
-        help="what will run on the line; auto takes TensorRT where it is installed",
+        help="what will run on the line; auto takes what the station's file says, or TensorRT where it is installed",
     )
     parser.add_argument("--confident", action="store_true", help="ask that the 95 %% bound meets the rate")
     parser.add_argument(
@@ -97,10 +97,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
-    chosen = arguments.engine
-    if chosen == "auto":
-        chosen = "tensorrt" if has_tensorrt() else "cpu"
     station = load_station(arguments.station) if arguments.station else None
+    chosen = _engine(arguments, station)
     with closing(RecipeEngine(arguments.recipe, model=chosen, runtime=chosen)) as engine:
         wish = _wish(arguments)
         if station is None:
@@ -127,6 +125,21 @@ def run(arguments: argparse.Namespace) -> int:
         print(TAKEN_UP)
     write_json(arguments.json, revision.calibration.model_dump(by_alias=True))
     return 0
+
+
+def _engine(arguments: argparse.Namespace, station: Station | None) -> Literal["tensorrt", "cpu"]:
+    """Return what will run on the line: what the station's file says, where there is one."""
+    asked: Literal["auto", "tensorrt", "cpu"] = arguments.engine
+    if station is None:
+        if asked == "auto":
+            return "tensorrt" if has_tensorrt() else "cpu"
+        return asked
+    if asked not in ("auto", station.engine.runtime):
+        raise UsageError(
+            f"--engine {asked} contradicts {arguments.station}, whose engine.runtime is {station.engine.runtime}.",
+            fix="Leave out --engine.",
+        )
+    return station.engine.runtime
 
 
 def _put_in_force(arguments: argparse.Namespace, name: str) -> None:
