@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 from typing import Literal, get_args
 
 from calibrate.archived_rejects import rejected_below, score_frames
-from calibrate.collected import Collected, ask_for_collection, newest_collection
+from calibrate.collected import Collected, ask_for_collection, newest_collection, read_collection
 from calibrate.commands.activate import TAKEN_UP
 from calibrate.fit import FitWish, describe, fit
 from calibrate.fit_page import write_fit_page
@@ -205,10 +205,13 @@ def _wish(arguments: argparse.Namespace) -> FitWish:
 
 def _collected(station: Station, recipe_name: str, frames: int | None) -> Collected:
     """Return what the station's agent has collected, after asking it for so many frames if that is wished."""
-    if frames is not None:
-        ask_for_collection(station, frames)
+    if frames is None:
+        folder = newest_collection(station)
+        print(f"Taken is the newest collection, {folder}.", file=sys.stderr)
+    else:
+        folder = ask_for_collection(station, frames)
         print("The agent collects, and inspects as before. Ctrl-C ends only this waiting.", file=sys.stderr)
-    collected = newest_collection(station, recipe_name)
+    collected = read_collection(folder, recipe_name)
     if collected.status.ended != "complete":
         print(f"The collection ended early: {collected.status.ended}.", file=sys.stderr)
     if collected.unlabelled:
