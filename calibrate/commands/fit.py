@@ -21,6 +21,7 @@ from calibrate.sensitivity import card_lines, read_card
 from edge_agent.camera.recording import Recording, record
 from edge_agent.revisions import activate
 from edge_agent.station import Station, load_station
+from edge_agent.thresholds import ThresholdRevision
 from engines.command_line import positive, rate, track, write_json
 from engines.errors import StorageError, UsageError
 
@@ -108,23 +109,27 @@ def run(arguments: argparse.Namespace) -> int:
             images = collected.images
             wish = replace(wish, exclude=wish.exclude + collected.defective, unlabelled=collected.unlabelled)
         revision = fit(engine, images, wish, with_card=True)
+        _tell(arguments, revision, images)
+        write_json(arguments.json, revision.calibration.model_dump(by_alias=True))
+        # Last: what goes wrong with the page must not hide the revision.
         if arguments.html:
             rejects = arguments.rejects or (station and station.archive and station.archive.folder)
             scores = score_frames(engine, revision, rejected_below(rejects)) if rejects else []
             write_fit_page(engine, revision, images, arguments.html, rejects=scores, unlabelled=sorted(wish.unlabelled))
-    for line in describe(revision):
-        print(line)
-    for line in card_lines(read_card(arguments.recipe, revision.name)):
+    return 0
+
+
+def _tell(arguments: argparse.Namespace, revision: ThresholdRevision, images: Path) -> None:
+    """Say what the revision is, and put it in force where that needs no person."""
+    for line in (*describe(revision), *card_lines(read_card(arguments.recipe, revision.name))):
         print(line)
     if arguments.camera:
         print(f"Its good frames are in {images}.")
-    if arguments.no_activate or station:
+    if arguments.no_activate or arguments.station:
         print(f"It is not in force yet: edge-calibrate activate {arguments.recipe} {revision.name}")
     else:
         _put_in_force(arguments, revision.name)
         print(TAKEN_UP)
-    write_json(arguments.json, revision.calibration.model_dump(by_alias=True))
-    return 0
 
 
 def _engine(arguments: argparse.Namespace, station: Station | None) -> Literal["tensorrt", "cpu"]:
