@@ -205,6 +205,7 @@ def _wish(arguments: argparse.Namespace) -> FitWish:
         group_by=arguments.group_by,
         sensitivity=arguments.sensitivity,
         ignore=arguments.ignore,
+        is_new=bool(arguments.camera or arguments.station),
     )
 
 

@@ -50,7 +50,8 @@ def tensorrt_is_there(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("tensorrt_is_there", "collection")
 def test_a_fit_for_a_station_is_for_its_engine(station, recipe, capsys):
     assert fit(station, recipe) == 0
-    assert load_thresholds(recipe, name="r0001").calibration.model == "cpu"
+    calibration = load_thresholds(recipe, name="r0001").calibration
+    assert (calibration.model, calibration.note) == ("cpu", "")
     assert fit(station, recipe, "--engine", "tensorrt") == 64
     said = capsys.readouterr().err
     assert "--engine tensorrt contradicts" in said

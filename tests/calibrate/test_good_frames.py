@@ -282,3 +282,21 @@ def test_too_few_frames_to_say_what_is_usual_are_refused_with_what_is_missing(
 ):
     with pytest.raises(DatasetError, match=rf"and {known} frames that trained it: 10 at least .* Record {more} more"):
         assign_uses(tiny_recipe, mixed(known, new, views))
+
+
+def test_training_pictures_saved_anew_are_doubted(recipe, good_frames_folder, tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, path in enumerate(sorted(good_frames_folder.glob("*.png"))):
+        name = path.name if number < 30 else f"new-{path.name}"
+        cv2.imwrite(str(folder / name), cv2.add(cv2.imread(str(path)), 1))
+    words = ["--images", folder, "--note", "new lamp."]
+    assert fit(recipe, *words) == 0
+    doubt = (
+        "new lamp. None of these pictures is known to the recipe, but 30 have the name of one that it was made from."
+    )
+    assert load_thresholds(recipe).calibration.note.startswith(doubt)
+    assert f"Note: {doubt} If they are its training pictures saved anew, the promise" in capsys.readouterr().out
+    shutil.copy(good_frames_folder / "000.png", folder / "known.png")
+    assert fit(recipe, *words) == 0
+    assert load_thresholds(recipe).calibration.note == "new lamp."
