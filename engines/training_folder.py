@@ -23,10 +23,12 @@ def list_good_images(folder: Path, *, may_be_test_good: bool = False) -> list[Pa
 
     Raises:
         NoInputError: The folder does not exist or holds no image.
-        DatasetError: It is no folder of good parts; see `check_training_folder` and `check_no_masks`.
+        DatasetError: It is no folder of good parts; see `check_training_folder` and `check_no_masks`. Or a file's name
+            is no UTF-8, so that no list of the images could hold it.
     """
     check_training_folder(folder, may_be_test_good=may_be_test_good)
     images = list_images(folder)
+    _check_can_be_written_down(folder, images)
     check_no_masks(folder, images)
     return images
 
@@ -79,6 +81,16 @@ def folders_with_images(folder: Path) -> list[str]:
         for entry in folder.iterdir()
         if entry.is_dir() and not entry.name.startswith(".") and any(map(_is_image, entry.rglob("*")))
     )
+
+
+def _check_can_be_written_down(folder: Path, images: Sequence[Path]) -> None:
+    shown = [path.name.encode("utf-8", errors="backslashreplace").decode() for path in images]
+    faults = [text for text, path in zip(shown, images, strict=True) if text != path.name]
+    if faults:
+        raise DatasetError(
+            f"the names of {len(faults)} images in {folder} are not UTF-8: {listed(faults)}.",
+            fix="Rename them, best with letters, digits, `-` and `_` only.",
+        )
 
 
 def _check_place(folder: Path, root: Path, parts: tuple[str, ...]) -> None:

@@ -1,6 +1,7 @@
 """Where the good frames of a fit come from, what counts as one of them, and what of them is not looked at."""
 
 import csv
+import os
 import shutil
 
 import cv2
@@ -300,3 +301,10 @@ def test_training_pictures_saved_anew_are_doubted(recipe, good_frames_folder, tm
     shutil.copy(good_frames_folder / "000.png", folder / "known.png")
     assert fit(recipe, *words) == 0
     assert load_thresholds(recipe).calibration.note == "new lamp."
+
+
+def test_names_that_cannot_be_written_down_are_refused_at_once(recipe, good_frames_folder, tmp_path, capsys):
+    folder = shutil.copytree(good_frames_folder, tmp_path / "images")
+    (folder / "000.png").rename(folder / os.fsdecode("prüfling.png".encode("latin-1")))
+    assert fit(recipe, "--images", folder) == 65
+    assert "are not UTF-8: pr\\udcfcfling.png. Rename them" in capsys.readouterr().err
