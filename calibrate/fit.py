@@ -133,7 +133,8 @@ def fit(
 def _with_doubt(recipe_folder: Path, wish: FitWish, frames: Sequence[FitFrame]) -> FitWish:
     if wish.is_new:
         return wish
-    doubt = read_known_frames(recipe_folder).doubt({frame.sha256: frame.path.name for frame in frames})
+    counted = {frame.sha256: frame.path.name for frame in frames if frame.use != "excluded"}
+    doubt = read_known_frames(recipe_folder).doubt(counted)
     return replace(wish, note=f"{wish.note} {doubt}".strip())
 
 

@@ -42,9 +42,9 @@ class KnownFrames:
         if self.uses.keys() & frames.keys():
             return ""
         same = len(self.names.intersection(frames.values()))
-        though = f", but {same} have the name of one that it was made from" if same else ""
+        though = f", but on {same} that are called like one of them" if same else ""
         return (
-            f"None of these pictures is known to the recipe{though}. If they are its training pictures saved anew, the "
+            f"This rests on no picture that the recipe knows{though}. If they are its training pictures saved anew, the "
             "promise is false."
         )
 
