@@ -37,7 +37,7 @@ class KnownFrames:
             frames: File name by pixel hash.
 
         Returns:
-            One or two sentences; empty where a frame is known.
+            Two sentences; empty where a frame is known.
         """
         if self.uses.keys() & frames.keys():
             return ""

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from message_side import wait_until
 
 from calibrate.cli import main as edge_calibrate
@@ -125,6 +126,14 @@ def test_what_was_asked_for_is_taken_and_not_what_a_wrong_clock_has_named(line, 
     said = capsys.readouterr().err
     assert f"Taken is the newest collection, {old.folder}." in said
     assert "was collected with the recipe another" in said
+
+
+def test_an_agent_that_collects_elsewhere_is_said(line, recipe, tmp_path, capsys):
+    station, _ = line
+    content = yaml.safe_load(station.config.read_text())
+    station.config.write_text(yaml.safe_dump({**content, "state_dir": str(tmp_path / "elsewhere")}))
+    assert fit(station, recipe, "--frames", "24") == 66
+    assert f"collects, but not below {tmp_path / 'elsewhere'}" in capsys.readouterr().err
 
 
 def test_a_rejected_part_that_a_person_calls_good_counts(line, recipe, capsys):
