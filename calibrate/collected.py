@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from calibrate.good_frames import write_blocks
+from calibrate.groups import write_blocks
 from edge_agent.collection import FRAMES_FILE, CollectionStatus, collections_below, read_status
 from edge_agent.command_client import send_command
 from edge_agent.command_intake import RECALIBRATE
@@ -41,38 +41,55 @@ class Collected:
     unlabelled: tuple[str, ...]
 
 
-def ask_for_collection(station: Station, frames: int) -> None:
-    """Have a running agent collect frames.
+def ask_for_collection(station: Station, frames: int) -> Path:
+    """Have a running agent collect frames, and return the folder where it does.
 
     Raises:
         PublishError: It cannot be reached.
         DeviceError: It refuses.
+        NoInputError: It collects elsewhere.
     """
+    before = set(collections_below(station.state_dir))
     reply = send_command(station, RECALIBRATE, frames=frames)
     if not reply.get("ok"):
         raise DeviceError(
             f"station {station.site}/{station.station} does not collect: {reply.get('problem')}",
             fix="To use what is there already, leave out --frames.",
         )
+    # Not the newest by its name: that is the time, which is wrong where the clock was not set.
+    new = [folder for folder in collections_below(station.state_dir) if folder not in before]
+    if not new:
+        raise NoInputError(
+            f"the agent of {station.site}/{station.station} collects, but not below {station.state_dir}.",
+            fix="Give the station file that it runs with, on its machine.",
+        )
+    return new[-1]
 
 
-def newest_collection(station: Station, recipe_name: str) -> Collected:
-    """Wait for the end of a station's newest collection, and read it.
-
-    Args:
-        station: Its agent collects, or has collected.
-        recipe_name: What the thresholds are for.
+def newest_collection(station: Station) -> Path:
+    """Return the folder of a station's collection with the latest start.
 
     Raises:
         NoInputError: There is none.
-        DatasetError: It is damaged, empty, or of another recipe.
     """
     folders = collections_below(station.state_dir)
     if not folders:
         raise NoInputError(
             f"{station.state_dir} holds no collection.", fix="Add --frames N: the running agent then collects so many."
         )
-    folder = folders[-1]
+    return folders[-1]
+
+
+def read_collection(folder: Path, recipe_name: str) -> Collected:
+    """Wait for the end of a collection, and read it.
+
+    Args:
+        folder: See `edge_agent.collection`.
+        recipe_name: What the thresholds are for.
+
+    Raises:
+        DatasetError: It is damaged, empty, or of another recipe.
+    """
     status = read_status(folder)
     for _ in track(_arrivals(folder), label="collecting", total=status.wanted):
         pass

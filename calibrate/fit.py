@@ -7,15 +7,17 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
 from calibrate.conformal import at_sensitivity, check_enough_groups, conformal_factor
 from calibrate.figures import percent
-from calibrate.good_frames import FitFrame, GroupBy, Use, assign_uses
+from calibrate.good_frames import FitFrame, Use, assign_uses
+from calibrate.groups import GroupBy
 from calibrate.ignored import read_ignored
+from calibrate.known_frames import read_known_frames
 from calibrate.recipe_engine import LoadedFrame, RecipeEngine
 from calibrate.sensitivity import CARD_FILE, card, run_trials
 from calibrate.suspects import stand_out
@@ -50,6 +52,7 @@ class FitWish:
         unlabelled: Names of rejected files of which nobody said whether they show good parts; they are left out, and
             nothing can be promised.
         ignore: Picture of what is never inspected, white on black, of a camera frame's size.
+        is_new: The frames were taken for this fit, so that the network cannot have seen them.
     """
 
     false_reject_rate: float
@@ -61,6 +64,7 @@ class FitWish:
     sensitivity: float = 1.0
     unlabelled: tuple[str, ...] = ()
     ignore: Path | None = None
+    is_new: bool = False
 
 
 def fit(
@@ -92,6 +96,7 @@ def fit(
     min_area = _min_area_map_px(engine, wish.min_area_px)
     ignored = read_ignored(wish.ignore, engine.recipe, min_area=min_area)
     frames = assign_uses(engine.folder, images, exclude=wish.exclude + wish.unlabelled, group_by=wish.group_by)
+    wish = _with_doubt(engine.folder, wish, frames)
     check_enough_groups(
         len({frame.group for frame in frames if frame.use == "factor"}),
         wished_rate=wish.false_reject_rate,
@@ -123,6 +128,14 @@ def fit(
         check_test_pieces(engine, revision)
     also = _card_file(engine, frames, revision) if with_card else {}
     return _save(engine.folder, revision, _images_csv(frames, unseen.scores), also)
+
+
+def _with_doubt(recipe_folder: Path, wish: FitWish, frames: Sequence[FitFrame]) -> FitWish:
+    if wish.is_new:
+        return wish
+    counted = {frame.sha256: frame.path.name for frame in frames if frame.use != "excluded"}
+    doubt = read_known_frames(recipe_folder).doubt(counted)
+    return replace(wish, note=f"{wish.note} {doubt}".strip())
 
 
 def _cut_off(unlabelled: int) -> str:
@@ -292,6 +305,8 @@ def describe(revision: ThresholdRevision) -> Iterator[str]:
             f"(95 % bound {promise.bound_95:.2%}), asked was {promise.wished_rate:.2%}."
         )
     yield f"It rests on {promise.groups} good parts ({promise.frames} frames) that the network never saw."
+    if calibration.note:
+        yield f"Note: {calibration.note}"
     if calibration.excluded:
         yield f"Given that these show no good part, and were left out: {', '.join(calibration.excluded)}."
     if calibration.suspects:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import re
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from calibrate.groups import GroupBy, blocks, groups_of, merged_names
+from calibrate.known_frames import read_known_frames
 from engines.command_line import track
 from engines.errors import DatasetError, FrameError, UsageError
-from engines.files import replace_file
-from engines.images import list_images, pixel_sha256, read_image
+from engines.images import pixel_sha256, read_image
 from engines.parallel import map_ahead
-from engines.recipe import IMAGES_FILE
-from engines.sample_split import GROUPS_FILE, Sample, merge_groups, read_groups
+from engines.sample_split import Sample
 from engines.survey import check_few_unusable
+from engines.training_folder import list_good_images
 
 Use = Literal["location", "factor", "excluded"]
-GroupBy = Literal["part", "block", "none"]
-# Frames that follow each other closely show the same part or the same light.
-BLOCK_FRAMES = 20
+# With fewer known frames, or a smaller share of them, new ones say better what is usual.
+_ENOUGH_KNOWN = 20
 _LEAST_SHARE_KNOWN = 0.1
+# Of fewer frames the scale is noise.
+_FEWEST_IN_LOCATION = 10
+_FEWEST_TO_HALVE = 4
 
 
 @dataclass(frozen=True)
@@ -42,31 +44,30 @@ def assign_uses(
     """Say what each frame of a folder is used for.
 
     Frames that trained the network tell what is usual; only those that it never saw give the factor. Where it knows
-    none of them, the first half of the groups, in order of their names, tells what is usual.
+    none or few of them, the first half of the new groups, in order of their names, tells what is usual.
 
     Args:
         recipe_folder: It knows which frames trained the network.
         images: Good frames.
-        exclude: Names of files that show no good part.
+        exclude: Names of files that show no good part. What else is of their groups leaves with them, but for blocks:
+            frames that follow a defective part show others.
         group_by: What is one group: a part, as `groups.csv` says; a block of 20 frames that follow each other; a frame.
-            None takes `groups.csv` where it is there, else each frame.
+            None takes `groups.csv` where it is there, else what training was told of the frames that it got, else
+            each frame.
 
     Raises:
-        DatasetError: The frames cannot be used, or the network saw all of them.
+        DatasetError: The folder is none of good parts, the frames cannot be used, or the network saw all of them.
         UsageError: A file to exclude is not there.
     """
-    known = known_uses(recipe_folder)
-    all_samples, sha_of = _read_samples(images, group_by)
-    missing = set(exclude) - set(sha_of)
-    if missing:
-        raise UsageError(
-            f"--exclude: {images} has no {', '.join(sorted(missing))}.", fix="Give names of files in that folder."
-        )
-    # By its pixels: a copy under another name shows the same part.
-    no_good = {sha_of[name] for name in exclude}
-    samples = [sample for sample in all_samples if sample.sha256 not in no_good]
-    seen = [s for s in samples if known.get(s.sha256) in ("trained", "tuning")]
-    unseen = [s for s in samples if known.get(s.sha256) not in ("trained", "tuning")]
+    known = read_known_frames(recipe_folder)
+    paths = list_good_images(images, may_be_test_good=True)
+    names = [path.name for path in paths]
+    groups = groups_of(images, names, group_by)
+    all_samples, sha_of = _read_samples(images, paths, groups, {} if group_by == "none" else known.groups)
+    left_out = _left_out(images, all_samples, sha_of, exclude, in_blocks=groups == blocks(names))
+    samples = [sample for sample in all_samples if sample.sha256 not in left_out]
+    seen = [s for s in samples if known.has_taught(s.sha256)]
+    unseen = [s for s in samples if not known.has_taught(s.sha256)]
     if not unseen:
         raise DatasetError(
             f"every image of {images} trained the network: on them it is too good, and any promise would be false.",
@@ -81,22 +82,20 @@ def assign_uses(
         )
     if len(unseen) > len(fresh):
         print(f"{len(unseen) - len(fresh)} frames belong to groups that trained the network: left out", file=sys.stderr)
-    # A few known frames among new ones do not say what is usual now.
-    if len(seen) < _LEAST_SHARE_KNOWN * len(samples):
-        seen, fresh = _halves(fresh, images)
-    frames = [FitFrame(s.path, s.sha256, s.group, "location") for s in seen]
-    frames += [FitFrame(s.path, s.sha256, s.group, "factor") for s in fresh]
-    return frames + [FitFrame(s.path, s.sha256, s.group, "excluded") for s in all_samples if s.sha256 in no_good]
+    location, factor = _divide(images, seen, fresh, total=len(samples))
+    frames = [FitFrame(s.path, s.sha256, s.group, "location") for s in location]
+    frames += [FitFrame(s.path, s.sha256, s.group, "factor") for s in factor]
+    return frames + [FitFrame(s.path, s.sha256, s.group, "excluded") for s in all_samples if s.sha256 in left_out]
 
 
-def _read_samples(images: Path, group_by: GroupBy | None) -> tuple[list[Sample], dict[str, str]]:
+def _read_samples(
+    images: Path, paths: Sequence[Path], groups: Mapping[str, str], known_groups: Mapping[str, str]
+) -> tuple[list[Sample], dict[str, str]]:
     """Read every picture once, and return the different ones, and the hash of every file by its name.
 
-    Groups that share a picture are one group, named after the first of them. Files that cannot be read are named and
-    skipped, as in training; more than 1 % of them are refused.
+    A frame's group is what `groups` says of its name, else what `known_groups` says of its hash. Files that cannot be
+    read are named and skipped, as in training; more than 1 % of them are refused.
     """
-    paths = list_images(images)
-    groups = _groups_of(images, paths, group_by)
     samples: list[Sample] = []
     faults: list[str] = []
     read = track(map_ahead(_hash_of, paths), label="reading", total=len(paths))
@@ -104,19 +103,39 @@ def _read_samples(images: Path, group_by: GroupBy | None) -> tuple[list[Sample],
         if isinstance(found, FrameError):
             faults.append(found.problem)
         else:
-            samples.append(Sample(path, found, groups.get(path.name, found)))
+            samples.append(Sample(path, found, groups.get(path.name) or known_groups.get(found, found)))
     check_few_unusable(images, faults, len(paths))
     for fault in faults:
         print(f"skipped: {fault}", file=sys.stderr)
-    merged = {digest: members for members in merge_groups(samples) for digest in members}
-    names: dict[int, str] = {}
+    names = merged_names(samples)
     different: dict[str, Sample] = {}
     for sample in samples:
-        name = names.setdefault(id(merged[sample.sha256]), sample.group)
-        first = different.setdefault(sample.sha256, replace(sample, group=name))
+        first = different.setdefault(sample.sha256, replace(sample, group=names[sample.sha256]))
         if first.path != sample.path:
             print(f"counted once: {sample.path.name} has the pixels of {first.path.name}", file=sys.stderr)
     return list(different.values()), {sample.path.name: sample.sha256 for sample in samples}
+
+
+def _left_out(
+    images: Path, samples: Sequence[Sample], sha_of: Mapping[str, str], exclude: Sequence[str], *, in_blocks: bool
+) -> set[str]:
+    """Return the hashes of the frames that show no good part, and of all others of these parts."""
+    missing = set(exclude) - set(sha_of)
+    if missing:
+        raise UsageError(
+            f"--exclude: {images} has no {', '.join(sorted(missing))}.", fix="Give names of files in that folder."
+        )
+    # By its pixels: a copy under another name shows the same part.
+    no_good = {sha_of[name] for name in exclude}
+    groups = set() if in_blocks else {sample.group for sample in samples if sample.sha256 in no_good}
+    with_them = no_good | {sample.sha256 for sample in samples if sample.group in groups}
+    if len(with_them) == len(samples):
+        raise DatasetError(
+            f"no part of {images} is left: each has a frame that shows no good part.", fix="Record more good parts."
+        )
+    if more := len(with_them) - len(no_good):
+        print(f"left out, too: {more} other frames of parts of which one frame shows no good part", file=sys.stderr)
+    return with_them
 
 
 def _hash_of(path: Path) -> str | FrameError:
@@ -126,49 +145,26 @@ def _hash_of(path: Path) -> str | FrameError:
         return problem
 
 
-def _groups_of(images: Path, paths: Sequence[Path], group_by: GroupBy | None) -> dict[str, str]:
-    if group_by == "none":
-        return {}
-    if group_by == "block":
-        return blocks([path.name for path in paths])
-    groups = read_groups(images, [path.name for path in paths])
-    if group_by == "part" and not groups:
-        raise DatasetError(
-            f"{images} has no {GROUPS_FILE}, so nobody knows which frames show the same part.",
-            fix="Write it, with the columns `file,group`, or give --group-by block or none.",
-        )
-    return groups
+def _divide(
+    images: Path, seen: Sequence[Sample], fresh: Sequence[Sample], *, total: int
+) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """Return the frames that give location and scale, and those that give the factor.
 
-
-def blocks(names: Sequence[str]) -> dict[str, str]:
-    """Return the block of 20 frames that each file belongs to, in the order of the numbers in the names.
-
-    What is left over joins the last block: a short one would not be like the others.
+    A few known frames do not say what is usual: then the first half of the new groups does, where it has more frames.
     """
-    last = max(1, len(names) // BLOCK_FRAMES) - 1
-    order = sorted(names, key=lambda name: [(part.isdigit(), part.zfill(20)) for part in re.split(r"(\d+)", name)])
-    return {name: f"block {min(index // BLOCK_FRAMES, last)}" for index, name in enumerate(order)}
-
-
-def write_blocks(images: Path) -> None:
-    """Write `groups.csv` for frames that follow each other: whoever uses them later counts blocks, too."""
-    lines = [f"{name},{block}" for name, block in blocks([path.name for path in list_images(images)]).items()]
-    replace_file(images / GROUPS_FILE, "\n".join(["file,group", *lines, ""]).encode())
-
-
-def _halves(samples: Sequence[Sample], images: Path) -> tuple[list[Sample], list[Sample]]:
-    """Divide new frames: the first half of the groups, in order, gives location and scale."""
-    order = list(dict.fromkeys(s.group for s in samples))
-    if len(order) < 4:
-        raise DatasetError(
-            f"{images} holds {len(order)} good parts that the recipe does not know.",
-            fix="Record more good parts: half of them give location and scale, the other half the factor.",
-        )
+    order = list(dict.fromkeys(s.group for s in fresh))
     first = set(order[: len(order) // 2])
-    return [s for s in samples if s.group in first], [s for s in samples if s.group not in first]
-
-
-def known_uses(recipe_folder: Path) -> dict[str, str]:
-    """Return what training did with each image: use by pixel hash, from the recipe's `images.csv`."""
-    with (recipe_folder / IMAGES_FILE).open(newline="", encoding="utf-8") as file:
-        return {row["sha256"]: row["use"] for row in csv.DictReader(file)}
+    half = [s for s in fresh if s.group in first]
+    location, factor = seen, fresh
+    few = len(seen) < max(_ENOUGH_KNOWN, _LEAST_SHARE_KNOWN * total)
+    if few and len(order) >= _FEWEST_TO_HALVE and len(half) > len(seen):
+        location, factor = half, [s for s in fresh if s.group not in first]
+    if len(location) < _FEWEST_IN_LOCATION:
+        needed = max(_FEWEST_TO_HALVE, math.ceil(2 * _FEWEST_IN_LOCATION * len(order) / len(fresh)))
+        raise DatasetError(
+            f"{images} holds {len(order)} good parts that the network never saw ({len(fresh)} frames), and {len(seen)} "
+            f"frames that trained it: {_FEWEST_IN_LOCATION} at least must say what is usual.",
+            fix=f"Record {max(1, needed - len(order))} more good parts: half of all give location and scale, the other "
+            "half the factor. Or add the frames that trained the network.",
+        )
+    return location, factor

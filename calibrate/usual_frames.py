@@ -69,7 +69,7 @@ class UsualFrames:
         for frame in block:
             trial.add(frame.maps, frame.padding)
         usual = [True] * len(block)
-        if len(block) >= FEWEST:
+        if block and len(self._scores) + len(block) >= FEWEST:
             location, scale = trial.location_and_scale()
             scores = [self._score(frame, location, scale) for frame in block]
             usual = [not far for far in stand_out([*self._scores, *scores])[len(self._scores) :]]

@@ -41,23 +41,18 @@ def read_groups(folder: Path, images: Collection[str]) -> dict[str, str]:
             its group would count as a part of its own and make the promise too good.
 
     Raises:
-        DatasetError: The file lacks the columns `file` and `group`, names a file twice or one that is no image of the
-            folder, or leaves an image out.
+        DatasetError: The file is no CSV in UTF-8, lacks the columns `file` and `group`, has an empty one, names a file
+            twice or one that is no image of the folder, or leaves an image out.
     """
     path = folder / GROUPS_FILE
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        if not {"file", "group"} <= set(rows.fieldnames or ()):
-            raise DatasetError(f"{path} lacks the columns `file` and `group`.", fix="Add the line `file,group` on top.")
-        groups: dict[str, str] = {}
-        for row in rows:
-            if row["file"] in groups:
-                raise DatasetError(
-                    f"{path}:{rows.line_num}: {row['file']} stands there twice.", fix="Keep one line for each file."
-                )
-            groups[row["file"]] = row["group"]
+    try:
+        groups = _parse_groups(path)
+    except (UnicodeDecodeError, csv.Error) as problem:
+        raise DatasetError(
+            f"{path} cannot be read as a table: {problem}.", fix='Save it as "CSV UTF-8", separated by commas.'
+        ) from problem
     _check_names(path, named=set(groups), images=set(images))
     return groups
 
@@ -131,6 +126,31 @@ def _take(order: Sequence[set[str]], wanted: dict[Use, int], *, spare: int, kept
 
 def _least_trained(good: int) -> int:
     return good // 2 if good >= _ENOUGH_FOR_HALF else good * 2 // 5
+
+
+def _parse_groups(path: Path) -> dict[str, str]:
+    # Excel begins its "CSV UTF-8" with a byte order mark.
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        if not {"file", "group"} <= set(rows.fieldnames or ()):
+            raise DatasetError(
+                f"{path} lacks the columns `file` and `group`.",
+                fix="Add the line `file,group` on top, and separate them by commas.",
+            )
+        groups: dict[str, str] = {}
+        for row in rows:
+            name, group = row["file"], row["group"]
+            if not name or not group or not group.strip():
+                raise DatasetError(
+                    f"{path}:{rows.line_num} names no {'group' if name else 'file'}.",
+                    fix="Write a file and its group into each line; one that stands alone gets a group of its own.",
+                )
+            if name in groups:
+                raise DatasetError(
+                    f"{path}:{rows.line_num}: {name} stands there twice.", fix="Keep one line for each file."
+                )
+            groups[name] = group
+    return groups
 
 
 def _check_names(path: Path, *, named: set[str], images: set[str]) -> None:

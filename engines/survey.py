@@ -11,10 +11,10 @@ import numpy as np
 from engines.command_line import track
 from engines.dataset import GoodImages, Resize, Shape
 from engines.errors import DatasetError, FrameError
-from engines.images import describe_size, list_images, pixel_sha256, read_image
+from engines.images import describe_size, pixel_sha256, read_image
 from engines.parallel import map_ahead
 from engines.sample_split import Sample, read_groups, split
-from engines.training_folder import check_no_masks, check_training_folder, folders_with_images
+from engines.training_folder import folders_with_images, list_good_images
 from engines.wording import list_lines, listed
 
 FEWEST_IMAGES = 10
@@ -39,9 +39,7 @@ def survey(folder: Path, *, resize: Resize) -> GoodImages:
         DatasetError: The folder is no folder of good parts, more than 1 % of the files are unusable, sizes are mixed
             (all are listed), there are too few, or `groups.csv` does not fit the folder or cannot be divided.
     """
-    check_training_folder(folder)
-    paths = list_images(folder)
-    check_no_masks(folder, paths)
+    paths = list_good_images(folder)
     groups = read_groups(folder, [path.name for path in paths])
     samples: list[Sample] = []
     sizes: dict[Shape, _Size] = {}

@@ -1,4 +1,4 @@
-"""Is this folder what training wants, good parts of one kind, or did somebody point at the wrong one?"""
+"""Is this a folder of good parts of one kind, as training and fitting want it, or did somebody point at the wrong one?"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engines.errors import DatasetError
-from engines.images import SUFFIXES
+from engines.images import SUFFIXES, list_images
 from engines.wording import listed
 
 _JUDGED = ("test", "ground_truth")
@@ -14,8 +14,31 @@ _JUDGED = ("test", "ground_truth")
 _LEVELS = 4
 
 
-def check_training_folder(folder: Path) -> None:
-    """Refuse a folder that belongs to a data set in MVTec AD layout but is not its good training frames.
+def list_good_images(folder: Path, *, may_be_test_good: bool = False) -> list[Path]:
+    """Return the image files of a folder of good parts by name; hidden files are left out.
+
+    Args:
+        folder: Good parts of one kind.
+        may_be_test_good: Take a data set's `test/good`, too.
+
+    Raises:
+        NoInputError: The folder does not exist or holds no image.
+        DatasetError: It is no folder of good parts; see `check_training_folder` and `check_no_masks`. Or a file's name
+            is no UTF-8, so that no list of the images could hold it.
+    """
+    check_training_folder(folder, may_be_test_good=may_be_test_good)
+    images = list_images(folder)
+    _check_can_be_written_down(folder, images)
+    check_no_masks(folder, images)
+    return images
+
+
+def check_training_folder(folder: Path, *, may_be_test_good: bool = False) -> None:
+    """Refuse a folder that belongs to a data set in MVTec AD layout but is not its good frames.
+
+    Args:
+        folder: To be looked at.
+        may_be_test_good: Take a data set's `test/good`, too.
 
     Raises:
         DatasetError: It is the root of a data set or its `train`, or lies in its `test` or `ground_truth`; or images
@@ -25,8 +48,9 @@ def check_training_folder(folder: Path) -> None:
         return
     here = folder.resolve()
     for root in [here, *here.parents][:_LEVELS]:
-        if _is_dataset(root):
-            _check_place(folder, root, here.relative_to(root).parts)
+        parts = here.relative_to(root).parts
+        if _is_dataset(root) and not (may_be_test_good and parts[:2] == ("test", "good")):
+            _check_place(folder, root, parts)
     subfolders = [] if _holds_images(folder) else folders_with_images(folder)
     if subfolders:
         raise DatasetError(
@@ -46,7 +70,7 @@ def check_no_masks(folder: Path, images: Sequence[Path]) -> None:
     if masks:
         raise DatasetError(
             f"masks of defects lie among the images of {folder} ({len(masks)}): {listed(masks)}.",
-            fix="Train on good parts only: move the masks and the images that they belong to away.",
+            fix="Give good parts only: move the masks and the images that they belong to away.",
         )
 
 
@@ -57,6 +81,16 @@ def folders_with_images(folder: Path) -> list[str]:
         for entry in folder.iterdir()
         if entry.is_dir() and not entry.name.startswith(".") and any(map(_is_image, entry.rglob("*")))
     )
+
+
+def _check_can_be_written_down(folder: Path, images: Sequence[Path]) -> None:
+    shown = [path.name.encode("utf-8", errors="backslashreplace").decode() for path in images]
+    faults = [text for text, path in zip(shown, images, strict=True) if text != path.name]
+    if faults:
+        raise DatasetError(
+            f"the names of {len(faults)} images in {folder} are not UTF-8: {listed(faults)}.",
+            fix="Rename them, best with letters, digits, `-` and `_` only.",
+        )
 
 
 def _check_place(folder: Path, root: Path, parts: tuple[str, ...]) -> None:

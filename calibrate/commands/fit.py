@@ -8,19 +8,20 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import get_args
+from typing import Literal, get_args
 
 from calibrate.archived_rejects import rejected_below, score_frames
-from calibrate.collected import Collected, ask_for_collection, newest_collection
+from calibrate.collected import Collected, ask_for_collection, newest_collection, read_collection
 from calibrate.commands.activate import TAKEN_UP
 from calibrate.fit import FitWish, describe, fit
 from calibrate.fit_page import write_fit_page
-from calibrate.good_frames import GroupBy, write_blocks
+from calibrate.groups import GroupBy, write_blocks
 from calibrate.recipe_engine import RecipeEngine, has_tensorrt
 from calibrate.sensitivity import card_lines, read_card
 from edge_agent.camera.recording import Recording, record
 from edge_agent.revisions import activate
 from edge_agent.station import Station, load_station
+from edge_agent.thresholds import ThresholdRevision
 from engines.command_line import positive, rate, track, write_json
 from engines.errors import StorageError, UsageError
 
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=["auto", "tensorrt", "cpu"],
         default="auto",
-        help="what will run on the line; auto takes TensorRT where it is installed",
+        help="what will run on the line; auto takes what the station's file says, or TensorRT where it is installed",
     )
     parser.add_argument("--confident", action="store_true", help="ask that the 95 %% bound meets the rate")
     parser.add_argument(
@@ -76,13 +77,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         action="append",
         default=[],
-        help="a file that shows no good part after all; give it again for more. The promise then says so",
+        help="a file that shows no good part after all; the other frames of that part leave with it. Give it again for more. "
+        "The promise then says so",
     )
     parser.add_argument(
         "--group-by",
         choices=get_args(GroupBy),
         help="what counts as one: a part, as groups.csv says, a block of 20 frames, or none: each frame. Where not "
-        "given: what groups.csv says, else each frame; of a camera, blocks",
+        "given: what groups.csv says, else what training was told of the frames that it got, else each frame; of a "
+        "camera, blocks",
     )
     parser.add_argument(
         "--ignore", type=Path, metavar="PICTURE", help="what is never inspected, white on black, as large as a frame"
@@ -95,10 +98,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
-    chosen = arguments.engine
-    if chosen == "auto":
-        chosen = "tensorrt" if has_tensorrt() else "cpu"
     station = load_station(arguments.station) if arguments.station else None
+    chosen = _engine(arguments, station)
     with closing(RecipeEngine(arguments.recipe, model=chosen, runtime=chosen)) as engine:
         wish = _wish(arguments)
         if station is None:
@@ -108,23 +109,42 @@ def run(arguments: argparse.Namespace) -> int:
             images = collected.images
             wish = replace(wish, exclude=wish.exclude + collected.defective, unlabelled=collected.unlabelled)
         revision = fit(engine, images, wish, with_card=True)
+        _tell(arguments, revision, images)
+        write_json(arguments.json, revision.calibration.model_dump(by_alias=True))
+        # Last: what goes wrong with the page must not hide the revision.
         if arguments.html:
             rejects = arguments.rejects or (station and station.archive and station.archive.folder)
             scores = score_frames(engine, revision, rejected_below(rejects)) if rejects else []
             write_fit_page(engine, revision, images, arguments.html, rejects=scores, unlabelled=sorted(wish.unlabelled))
-    for line in describe(revision):
-        print(line)
-    for line in card_lines(read_card(arguments.recipe, revision.name)):
+    return 0
+
+
+def _tell(arguments: argparse.Namespace, revision: ThresholdRevision, images: Path) -> None:
+    """Say what the revision is, and put it in force where that needs no person."""
+    for line in (*describe(revision), *card_lines(read_card(arguments.recipe, revision.name))):
         print(line)
     if arguments.camera:
         print(f"Its good frames are in {images}.")
-    if arguments.no_activate or station:
+    if arguments.no_activate or arguments.station:
         print(f"It is not in force yet: edge-calibrate activate {arguments.recipe} {revision.name}")
     else:
         _put_in_force(arguments, revision.name)
         print(TAKEN_UP)
-    write_json(arguments.json, revision.calibration.model_dump(by_alias=True))
-    return 0
+
+
+def _engine(arguments: argparse.Namespace, station: Station | None) -> Literal["tensorrt", "cpu"]:
+    """Return what will run on the line: what the station's file says, where there is one."""
+    asked: Literal["auto", "tensorrt", "cpu"] = arguments.engine
+    if station is None:
+        if asked == "auto":
+            return "tensorrt" if has_tensorrt() else "cpu"
+        return asked
+    if asked not in ("auto", station.engine.runtime):
+        raise UsageError(
+            f"--engine {asked} contradicts {arguments.station}, whose engine.runtime is {station.engine.runtime}.",
+            fix="Leave out --engine.",
+        )
+    return station.engine.runtime
 
 
 def _put_in_force(arguments: argparse.Namespace, name: str) -> None:
@@ -185,15 +205,19 @@ def _wish(arguments: argparse.Namespace) -> FitWish:
         group_by=arguments.group_by,
         sensitivity=arguments.sensitivity,
         ignore=arguments.ignore,
+        is_new=bool(arguments.camera or arguments.station),
     )
 
 
 def _collected(station: Station, recipe_name: str, frames: int | None) -> Collected:
     """Return what the station's agent has collected, after asking it for so many frames if that is wished."""
-    if frames is not None:
-        ask_for_collection(station, frames)
+    if frames is None:
+        folder = newest_collection(station)
+        print(f"Taken is the newest collection, {folder}.", file=sys.stderr)
+    else:
+        folder = ask_for_collection(station, frames)
         print("The agent collects, and inspects as before. Ctrl-C ends only this waiting.", file=sys.stderr)
-    collected = newest_collection(station, recipe_name)
+    collected = read_collection(folder, recipe_name)
     if collected.status.ended != "complete":
         print(f"The collection ended early: {collected.status.ended}.", file=sys.stderr)
     if collected.unlabelled:

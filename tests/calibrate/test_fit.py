@@ -7,7 +7,7 @@ import pytest
 from parts import draw_part
 
 from calibrate.cli import main
-from calibrate.good_frames import known_uses
+from calibrate.known_frames import read_known_frames
 from edge_agent.revisions import revision_names, save_thresholds
 from edge_agent.thresholds import ThresholdRevision, load_thresholds
 from engines.errors import ThresholdsError
@@ -36,7 +36,7 @@ def test_a_fit_promises_what_its_parts_support_and_is_in_force(recipe, good_fram
 
 def test_only_frames_that_the_network_never_saw_give_the_factor(recipe, good_frames_folder):
     assert fit(recipe, good_frames_folder) == 0
-    uses = known_uses(recipe)
+    uses = read_known_frames(recipe).uses
     with (recipe / "thresholds" / "r0001" / "images.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {uses[row["sha256"]] for row in rows if row["use"] == "factor"} == {"set_aside"}
@@ -64,7 +64,7 @@ def test_a_wish_beyond_the_parts_is_refused_and_changes_nothing(recipe, good_fra
 
 
 def test_images_that_all_trained_the_network_are_refused(recipe, good_frames_folder, tmp_path, capsys):
-    uses = known_uses(recipe)
+    uses = read_known_frames(recipe).uses
     with (recipe / "images.csv").open(newline="") as file:
         trained = [row["file"] for row in csv.DictReader(file) if uses[row["sha256"]] == "trained"]
     folder = tmp_path / "trained"
@@ -104,7 +104,7 @@ def test_a_part_copied_six_times_is_one_part(recipe, good_frames_folder, tmp_pat
 def test_groups_that_share_a_picture_are_one_part(recipe, good_frames_folder, tmp_path, capsys):
     folder = tmp_path / "linked"
     shutil.copytree(good_frames_folder, folder)
-    uses = known_uses(recipe)
+    uses = read_known_frames(recipe).uses
     with (recipe / "images.csv").open(newline="") as file:
         aside = sorted(row["file"] for row in csv.DictReader(file) if uses[row["sha256"]] == "set_aside")
     shutil.copy(folder / aside[0], folder / "again.png")

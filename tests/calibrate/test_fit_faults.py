@@ -83,6 +83,16 @@ def test_a_disk_that_fills_before_a_revision_is_in_force_leaves_the_old_one_in_f
     assert [change.before for change in read_log(recipe_in_force)] == [None, "r0001"]
 
 
+def test_a_page_that_cannot_be_written_does_not_hide_the_revision(recipe, good_frames_folder, tmp_path, capsys):
+    page, result = tmp_path / "fit.html", tmp_path / "fit.json"
+    page.mkdir()
+    assert main([*words(recipe, good_frames_folder), "--html", str(page), "--json", str(result)]) == 74
+    said = capsys.readouterr()
+    assert "Threshold revision r0001" in said.out
+    assert str(page) in said.err
+    assert name_in_force(recipe) == json.loads(result.read_text())["revision"] == "r0001"
+
+
 @pytest.mark.parametrize(
     ("factor", "says"),
     [(np.nan, "NaN or infinity"), (np.inf, "NaN or infinity"), (-1, "errors are positive"), (0, "0 to 0")],

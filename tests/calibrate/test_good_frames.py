@@ -1,16 +1,21 @@
 """Where the good frames of a fit come from, what counts as one of them, and what of them is not looked at."""
 
 import csv
+import os
 import shutil
 
 import cv2
 import numpy as np
 import pytest
+from parts import draw_part
 
 from calibrate.cli import main
-from calibrate.good_frames import assign_uses, blocks
+from calibrate.good_frames import assign_uses
+from calibrate.groups import blocks
+from calibrate.known_frames import read_known_frames
 from edge_agent.thresholds import load_thresholds
 from engines.errors import DatasetError
+from engines.images import pixel_sha256, read_image
 
 
 @pytest.fixture
@@ -204,3 +209,99 @@ def test_the_card_is_drawn_on_frames_that_the_network_never_saw(recipe, good_fra
     assert fit(recipe, "--images", good_frames_folder) == 0
     factor = {row["file"] for row in uses_of(recipe) if row["use"] == "factor"}
     assert {path.name for path in shown} == factor
+
+
+@pytest.fixture
+def dataset(good_frames_folder, tmp_path):
+    root = tmp_path / "part"
+    for place in ("train/good", "test/good", "test/scratch", "ground_truth/scratch"):
+        shutil.copytree(good_frames_folder, root / place)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (".", "is a data set and not the folder"),
+        ("test", "belongs to the test folder"),
+        ("test/scratch", "belongs to the test folder"),
+        ("ground_truth/scratch", "belongs to the ground_truth folder of a data set: masks"),
+    ],
+)
+def test_what_a_data_set_holds_beside_good_parts_is_refused(tiny_recipe, dataset, given, says):
+    with pytest.raises(DatasetError, match=says):
+        assign_uses(tiny_recipe, dataset / given)
+
+
+@pytest.mark.parametrize("given", ["train/good", "test/good"])
+def test_the_good_parts_of_a_data_set_are_taken(tiny_recipe, dataset, given):
+    assert len(assign_uses(tiny_recipe, dataset / given)) == 40
+
+
+def test_masks_beside_their_images_are_no_good_parts(tiny_recipe, good_frames_folder, tmp_path):
+    folder = shutil.copytree(good_frames_folder, tmp_path / "images")
+    paint(folder / "007_mask.png", (96, 80), (10, 10, 20, 20))
+    with pytest.raises(DatasetError, match=r"masks of defects lie among the images .*007_mask\.png"):
+        assign_uses(tiny_recipe, folder)
+
+
+@pytest.fixture
+def mixed(tiny_recipe, good_frames_folder, tmp_path):
+    """Make a folder of so many frames that trained the network, and so many that it never saw."""
+
+    def mix(known, new, views=1):
+        folder = tmp_path / "mixed"
+        folder.mkdir()
+        uses = read_known_frames(tiny_recipe)
+        taught = [p for p in sorted(good_frames_folder.glob("*.png")) if uses.has_taught(pixel_sha256(read_image(p)))]
+        for path in taught[:known]:
+            shutil.copy(path, folder / path.name)
+        for number in range(new):
+            cv2.imwrite(str(folder / f"new-{number:02d}.png"), draw_part(500 + number))
+        write_groups(folder, lambda n: f"known {n}" if n < known else f"new {(n - known) // views}")
+        return folder
+
+    return mix
+
+
+@pytest.mark.parametrize(
+    ("known", "new", "location", "factor"), [(20, 60, 20, 60), (5, 24, 12, 12), (15, 24, 15, 24), (10, 3, 10, 3)]
+)
+def test_the_larger_number_of_frames_says_what_is_usual_where_few_are_known(
+    tiny_recipe, mixed, known, new, location, factor
+):
+    uses = [frame.use for frame in assign_uses(tiny_recipe, mixed(known, new))]
+    assert (uses.count("location"), uses.count("factor")) == (location, factor)
+
+
+@pytest.mark.parametrize(
+    ("known", "new", "views", "more"),
+    [(1, 4, 1, 16), (1, 9, 1, 11), (9, 19, 1, 1), (0, 3, 1, 17), (2, 12, 4, 2), (0, 30, 10, 1)],
+)
+def test_too_few_frames_to_say_what_is_usual_are_refused_with_what_is_missing(
+    tiny_recipe, mixed, known, new, views, more
+):
+    with pytest.raises(DatasetError, match=rf"and {known} frames that trained it: 10 at least .* Record {more} more"):
+        assign_uses(tiny_recipe, mixed(known, new, views))
+
+
+def test_training_pictures_saved_anew_are_doubted(recipe, good_frames_folder, tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, path in enumerate(sorted(good_frames_folder.glob("*.png"))):
+        name = path.name if number < 30 else f"new-{path.name}"
+        cv2.imwrite(str(folder / name), cv2.add(cv2.imread(str(path)), 1))
+    words = ["--images", folder, "--note", "new lamp."]
+    assert fit(recipe, *words) == 0
+    doubt = "new lamp. This rests on no picture that the recipe knows, but on 30 that are called like one of them."
+    assert load_thresholds(recipe).calibration.note.startswith(doubt)
+    assert f"Note: {doubt} If they are its training pictures saved anew, the promise" in capsys.readouterr().out
+    assert fit(recipe, "--images", good_frames_folder, *words[2:]) == 0
+    assert load_thresholds(recipe).calibration.note == "new lamp."
+
+
+def test_names_that_cannot_be_written_down_are_refused_at_once(recipe, good_frames_folder, tmp_path, capsys):
+    folder = shutil.copytree(good_frames_folder, tmp_path / "images")
+    (folder / "000.png").rename(folder / os.fsdecode("prüfling.png".encode("latin-1")))
+    assert fit(recipe, "--images", folder) == 65
+    assert "are not UTF-8: pr\\udcfcfling.png. Rename them" in capsys.readouterr().err

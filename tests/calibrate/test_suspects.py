@@ -71,6 +71,16 @@ def test_intruders_do_not_count(monkeypatch, block):
     np.testing.assert_array_equal(scale, expected_scale)
 
 
+def test_a_single_frame_in_the_last_block_is_judged_by_those_before(monkeypatch):
+    monkeypatch.setattr(usual_frames, "_BLOCK_BYTES", 1)
+    usual = UsualFrames(min_area=9)
+    for number in range(32):
+        usual.add(f"good {number}", good_maps(number))
+    usual.add("intruder", with_defect(good_maps(1000)))
+    usual.location_and_scale()
+    assert "intruder" in usual.left_out
+
+
 def test_without_outliers_it_is_what_running_moments_are():
     usual = UsualFrames(min_area=9)
     maps = [good_maps(0) * factor for factor in (0.9, 1.0, 1.1)]

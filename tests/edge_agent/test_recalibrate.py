@@ -11,10 +11,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import yaml
 from message_side import wait_until
 
 from calibrate.cli import main as edge_calibrate
-from edge_agent.collection import collections_below, end_abandoned, read_status
+from edge_agent.collection import (
+    FOLDER,
+    Collection,
+    CollectionStatus,
+    collections_below,
+    end_abandoned,
+    read_status,
+)
 from edge_agent.messages import encode_command
 from edge_agent.revisions import name_in_force
 from edge_agent.thresholds import load_thresholds
@@ -104,6 +112,28 @@ def test_what_is_collected_while_the_line_goes_on_becomes_a_proposal(line, recip
     assert sorted(calibration.excluded) == rejected
     assert name_in_force(recipe) == "r0001", "nothing is put in force without a person"
     assert plc.command("resume", "1")["ok"]
+
+
+def test_what_was_asked_for_is_taken_and_not_what_a_wrong_clock_has_named(line, recipe, capsys):
+    station, _ = line
+    old = Collection(
+        station.folder / "state" / FOLDER / "29990101T000000Z",
+        CollectionStatus(recipe="another", threshold_rev="r0001", mode="triggered", wanted=20),
+    )
+    old.end("complete")
+    assert fit(station, recipe, "--frames", "24") == 0
+    assert fit(station, recipe) == 65
+    said = capsys.readouterr().err
+    assert f"Taken is the newest collection, {old.folder}." in said
+    assert "was collected with the recipe another" in said
+
+
+def test_an_agent_that_collects_elsewhere_is_said(line, recipe, tmp_path, capsys):
+    station, _ = line
+    content = yaml.safe_load(station.config.read_text())
+    station.config.write_text(yaml.safe_dump({**content, "state_dir": str(tmp_path / "elsewhere")}))
+    assert fit(station, recipe, "--frames", "24") == 66
+    assert f"collects, but not below {tmp_path / 'elsewhere'}" in capsys.readouterr().err
 
 
 def test_a_rejected_part_that_a_person_calls_good_counts(line, recipe, capsys):

@@ -1,5 +1,6 @@
 """What a folder of images must hold, and what is said about one that does not."""
 
+import os
 import shutil
 
 import cv2
@@ -106,6 +107,43 @@ def test_an_image_without_a_group_is_refused(folder):
     del groups["003.png"], groups["017.png"]
     written_groups(folder, groups)
     with pytest.raises(DatasetError, match=r"lacks 2 images of its folder: 003.png, 017.png. Add a line"):
+        survey(folder, resize="none")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_groups_as_a_spreadsheet_saves_them_are_read(folder, encoding):
+    lines = "".join(f"{path.name},Teil fünf {number // 2}\r\n" for number, path in enumerate(sorted(folder.iterdir())))
+    (folder / "groups.csv").write_bytes(f"file,group\r\n{lines}".encode(encoding))
+    assert len({sample.group for sample in survey(folder, resize="none").samples}) == 20
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16"])
+def test_groups_in_another_encoding_are_refused(folder, encoding):
+    (folder / "groups.csv").write_bytes("file,group\n000.png,Teil fünf\n".encode(encoding))
+    with pytest.raises(DatasetError, match=r'groups\.csv cannot be read as a table: .*\. Save it as "CSV UTF-8"'):
+        survey(folder, resize="none")
+
+
+def test_a_table_that_cannot_be_parsed_is_refused(folder):
+    (folder / "groups.csv").write_text(f'file,group\n000.png,"{"a" * 200_000}"\n')
+    with pytest.raises(DatasetError, match="field larger than field limit"):
+        survey(folder, resize="none")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [("000.png", ":2 names no group"), ("000.png,", ":2 names no group"), ("000.png, ", "group"), (",a", "no file")],
+)
+def test_a_line_without_its_group_is_refused(folder, line, says):
+    (folder / "groups.csv").write_text(f"file,group\n{line}\n")
+    with pytest.raises(DatasetError, match=says):
+        survey(folder, resize="none")
+
+
+def test_names_that_cannot_be_written_down_are_refused_before_a_picture_is_read(folder):
+    (folder / "000.png").rename(folder / os.fsdecode("prüfling.png".encode("latin-1")))
+    (folder / "001.png").write_bytes(b"damaged")
+    with pytest.raises(DatasetError, match=r"names of 1 images in .* are not UTF-8: pr\\udcfcfling\.png\. Rename"):
         survey(folder, resize="none")
 
 

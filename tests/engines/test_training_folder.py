@@ -44,6 +44,13 @@ def test_every_folder_of_a_data_set_but_the_good_ones_is_refused(dataset, given,
     assert caught.value.fix == (f"Give {good}." if without != "train" else "Give a folder that holds good parts only.")
 
 
+def test_the_good_test_frames_are_taken_where_they_are_asked_for(dataset):
+    check_training_folder(dataset / "test" / "good", may_be_test_good=True)
+    for given in ("test", "test/crack", "ground_truth/crack"):
+        with pytest.raises(DatasetError, match="belongs to the"):
+            check_training_folder(dataset / given, may_be_test_good=True)
+
+
 def test_the_good_frames_are_accepted(dataset, monkeypatch):
     check_training_folder(dataset / "train" / "good")
     monkeypatch.chdir(dataset / "train")
