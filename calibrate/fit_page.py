@@ -186,10 +186,9 @@ def _settings_table(
     lines = []
     # The list of images keeps six digits.
     chosen = sum(one > factor * (1 + 1e-5) for one in scores) + 1
-    for rank in sorted({rank for rank in (*_SETTINGS, chosen) if rank <= n}):
-        limit = scores[n - rank]
+    for rank in sorted({chosen, *(rank for rank in _SETTINGS if rank <= n)}):
+        limit, mark = (factor, "in this revision") if rank == chosen else (scores[n - rank], "")
         found, total = caught(trials, limit)
-        mark = "in this revision" if rank == chosen else ""
         cells = [f"{limit:.1f}", f"{found} of {total}"]
         if rejects:
             cells.append(f"{sum(one > limit for one in rejects)} of {len(rejects)}")
