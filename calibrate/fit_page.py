@@ -38,7 +38,7 @@ def write_fit_page(
     images: Path,
     page: Path,
     *,
-    rejects: Sequence[float] = (),
+    rejects: Sequence[float | None] = (),
     unlabelled: Sequence[str] = (),
 ) -> None:
     """Write the page of a revision that `fit` has just made.
@@ -48,7 +48,7 @@ def write_fit_page(
         revision: Saved, with its sensitivity card.
         images: The good frames.
         page: The HTML file.
-        rejects: Scores of frames that earlier thresholds rejected.
+        rejects: Scores of frames that earlier thresholds rejected, None for those that cannot be scored.
         unlabelled: Names of rejected frames among the images that wait for a person.
 
     Raises:
@@ -59,6 +59,7 @@ def write_fit_page(
     content = read_card(engine.folder, revision.name)
     scores = _group_scores(engine.folder, revision.name)
     results = [ImageResult(is_good=True, score=score, verdict="PASS", group="") for score in scores]
+    judged = [score for score in rejects if score is not None]
     write_page(
         page,
         f"{engine.recipe.name}: thresholds {revision.name}",
@@ -76,7 +77,8 @@ def write_fit_page(
             "plots": histogram(results, revision.factor),
             "card": _card_table(content),
             "places": _place_table(content),
-            "settings": _settings_table(scores, content, revision.factor, rejects, is_promised=not promise.void),
+            "settings": _settings_table(scores, content, revision.factor, judged, is_promised=not promise.void),
+            "left_out": escape(_left_out(len(rejects) - len(judged))),
             "suspects": escape(_suspects(calibration.suspects)),
             "suspect_pictures": "".join(_pictures(engine, revision, images, calibration.suspects)),
             "unlabelled": _UNLABELLED if unlabelled else "",
@@ -204,6 +206,12 @@ def _settings_table(
     else:
         head = row("of these parts rejected", [*titles, ""])
     return f"<thead>{head}</thead><tbody>{''.join(lines)}</tbody>"
+
+
+def _left_out(rejects: int) -> str:
+    if not rejects:
+        return ""
+    return f"Archived rejects that are left out, for they are of another recipe or size or cannot be read: {rejects}."
 
 
 def _suspects(names: Sequence[str]) -> str:

@@ -1,8 +1,10 @@
 """The page of a fit: other limits, and what they would have said of archived rejects."""
 
+import json
 import re
 import shutil
 
+import cv2
 import pytest
 
 from calibrate.cli import main
@@ -43,3 +45,35 @@ def test_the_row_of_the_revision_has_its_limit_and_what_that_catches(fit, recipe
     promised, bound, limit, found, _ = row_in_force(page)
     assert (promised, bound) == (f"{100 * promise.expected_rate:.3g} %", f"{100 * promise.bound_95:.3g} %")
     assert (limit, found) == (f"{revision.factor:.1f}", caught)
+
+
+def archive(frame, folder, name, **verdict):
+    folder.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / f"{name}.png"), frame)
+    if verdict:
+        (folder / f"{name}.json").write_text(json.dumps(verdict))
+
+
+def test_only_rejects_of_this_recipe_and_camera_are_judged_again(fit, recipe, good_frames_folder, tmp_path):
+    good = cv2.imread(str(good_frames_folder / "000.png"))
+    bar = good.copy()
+    bar[30:46, 30:50] = 0
+    day = tmp_path / "archive" / "2026-11-21"
+    archive(bar, day / "FAIL", "1", recipe="tiny", verdict="FAIL")
+    archive(good, day / "FAIL", "2", recipe="tiny", verdict="FAIL")
+    archive(good, day / "LATE", "3", recipe="tiny", verdict="PASS")
+    archive(bar, day / "LATE", "4", recipe="tiny", verdict="FAIL")
+    archive(bar, day / "FAIL", "5", recipe="other", verdict="FAIL")
+    archive(cv2.resize(bar, (128, 128)), day / "FAIL", "6")
+    (day / "FAIL" / "7.png").write_bytes(b"")
+    archive(bar, day / "INVALID", "8", recipe="tiny", verdict="INVALID")
+    page = fit("--rejects", tmp_path / "archive")
+    assert row_in_force(page)[-2] == "2 of 3"
+    assert "left out, for they are of another recipe or size or cannot be read: 3." in page
+
+
+def test_a_folder_of_frames_without_verdicts_is_judged_whole(fit, good_frames_folder, tmp_path):
+    archive(cv2.imread(str(good_frames_folder / "000.png")), tmp_path / "rejected", "1")
+    page = fit("--rejects", tmp_path / "rejected")
+    assert row_in_force(page)[-2] == "0 of 1"
+    assert "left out" not in page.split("Frames that stand out")[0]
