@@ -1,3 +1,4 @@
+import json
 import re
 from html.parser import HTMLParser
 
@@ -103,6 +104,27 @@ def test_good_frames_alone_give_a_page(fitted_recipe, dataset):
     page = write(fitted_recipe, dataset)
     assert "The data set has no defective frames." in page.text
     assert "AUROC 0" not in page.text
+
+
+def test_a_page_that_cannot_be_written_takes_no_figures_with_it(fitted_recipe, dataset, capsys):
+    figures = dataset.parent / "figures.json"
+    # Legal itself, but too long for the temporary file beside it.
+    page = dataset.parent / f"{'a' * 248}.html"
+    words = ["evaluate", str(fitted_recipe), str(dataset), "--json", str(figures), "--html", str(page)]
+    assert main(words) == 74
+    said = capsys.readouterr()
+    assert "File name too long" in said.err
+    assert "Measured: 2 of 4 good" in said.out
+    assert json.loads(figures.read_text())["caught"] == 1
+
+
+@pytest.mark.parametrize("option", ["--html", "--json"])
+@pytest.mark.parametrize("name", ["missing/file", "known"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(fitted_recipe, dataset, capsys, option, name):
+    assert main(["evaluate", str(fitted_recipe), str(dataset), option, str(dataset.parent / name)]) == 64
+    said = capsys.readouterr().err
+    assert f"{option}: {dataset.parent / name} cannot be written." in said
+    assert "judging" not in said
 
 
 def judged(label, score, verdict="PASS"):
