@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from edge_agent.thresholds import Promise
+from calibrate.unit import GOOD
+from edge_agent.thresholds import Promise, Unit
 from engines.errors import PromiseError
 
 CONFIDENCE = 0.95
 
 
 def conformal_factor(
-    group_scores: Sequence[float], *, wished_rate: float, confident: bool, frames: int
+    group_scores: Sequence[float], *, wished_rate: float, confident: bool, frames: int, unit: Unit = "part"
 ) -> tuple[float, Promise]:
     """Choose the factor that keeps the wished false-reject rate.
 
@@ -26,12 +27,13 @@ def conformal_factor(
         wished_rate: Share of new good parts that may be rejected, between 0 and 1.
         confident: Ask that the 95 % upper bound, not only the expected rate, meets the wish.
         frames: How many frames the groups hold.
+        unit: What one group is.
 
     Raises:
         PromiseError: There are too few groups; the message says how many more are needed.
     """
     n = len(group_scores)
-    rejected = check_enough_groups(n, wished_rate=wished_rate, confident=confident)
+    rejected = check_enough_groups(n, wished_rate=wished_rate, confident=confident, unit=unit)
     factor = sorted(group_scores)[n - rejected]
     promise = Promise(
         wished_rate=wished_rate,
@@ -40,6 +42,7 @@ def conformal_factor(
         groups=n,
         frames=frames,
         confident=confident,
+        unit=unit,
     )
     return factor, promise
 
@@ -67,7 +70,7 @@ def at_sensitivity(
     return moved, promise.model_copy(update={"expected_rate": rejected / (n + 1), "bound_95": rate_bound(n, rejected)})
 
 
-def check_enough_groups(n: int, *, wished_rate: float, confident: bool) -> int:
+def check_enough_groups(n: int, *, wished_rate: float, confident: bool, unit: Unit = "part") -> int:
     """Return how many of n groups may lie above the factor.
 
     Raises:
@@ -77,10 +80,10 @@ def check_enough_groups(n: int, *, wished_rate: float, confident: bool) -> int:
     if rejected is None:
         needed = groups_needed(wished_rate, confident=confident)
         raise PromiseError(
-            f"{n} good parts cannot promise a false-reject rate of {wished_rate:g}"
+            f"{n} {GOOD[unit]} cannot promise a false-reject rate of {wished_rate:g}"
             f"{' with 95 % confidence' if confident else ''}: with {n} the least expected rate is {1 / (n + 1):.4f} "
             f"(95 % bound {rate_bound(n, 1):.4f}).",
-            fix=f"Add {needed - n} more set-aside good parts ({needed} in all), or wish for a higher rate.",
+            fix=f"Add {needed - n} more set-aside {GOOD[unit]} ({needed} in all), or wish for a higher rate.",
         )
     return rejected
 

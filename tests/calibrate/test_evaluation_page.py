@@ -1,6 +1,7 @@
 import json
 import re
 from html.parser import HTMLParser
+from itertools import product
 
 import cv2
 import numpy as np
@@ -72,12 +73,12 @@ def test_the_page_stands_alone_and_says_what_happened(fitted_recipe, dataset, ca
     assert len(page.sources) == 3 + 3 + 1
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
     assert "2 defective: 1 caught, 1 passed. 4 good: 2 rejected." in page.text
-    assert "Measured: 2 of 4 good parts, 50 %." in page.text
+    assert "Measured: 2 of 4 good frames, 50 %." in page.text
     assert "1: the frame is darker than any good one" in page.text
     for part in ("bar/000.png", "good/001.png", "good/002.png", "INVALID: the frame is darker"):
         assert part in page.text
     assert "bar/001.png" not in page.text
-    assert "Measured: 2 of 4 good parts, 50 %." in capsys.readouterr().out
+    assert "Measured: 2 of 4 good frames, 50 %." in capsys.readouterr().out
 
 
 def test_without_masks_and_mistakes_the_page_says_so(fitted_recipe, dataset):
@@ -139,16 +140,42 @@ def test_the_worst_come_first():
     assert [item.score for item in worst_false_rejects(items)] == [None, 8.0, 5.0]
 
 
+def promised_figures(rejected, promised, measured):
+    return {
+        "good_parts": 50,
+        "good_parts_rejected": rejected,
+        "good_parts_unit": measured,
+        "promised_false_reject_rate": 0.04,
+        "promised_bound_95": 0.09,
+        "promised_unit": promised,
+    }
+
+
 @pytest.mark.parametrize(
     ("rejected", "verdict"),
     [(0, "The promise held."), (2, "The promise held."), (3, "no more than chance explains"), (12, "hardly chance")],
 )
 def test_the_promise_is_compared_as_chance_would(rejected, verdict):
-    figures = {"good_parts": 50, "good_parts_rejected": rejected}
-    lines = promise_lines({**figures, "promised_false_reject_rate": 0.04, "promised_bound_95": 0.09})
+    lines = promise_lines(promised_figures(rejected, "part", "part"))
     assert "about 4 % are rejected, with 95 % confidence no more than 9 %" in lines[0]
     assert f"{rejected} of 50 good parts" in lines[1]
     assert verdict in lines[1]
+
+
+UNITS = ("part", "block", "frame")
+
+
+@pytest.mark.parametrize(
+    ("promised", "measured"), [pair for pair in product((*UNITS, None), UNITS) if len({*pair}) == 2]
+)
+@pytest.mark.parametrize("rejected", [0, 12])
+def test_a_promise_of_something_else_is_not_judged(promised, measured, rejected):
+    said = promise_lines(promised_figures(rejected, promised, measured))[1]
+    assert "The promise held" not in said
+    assert "light or the camera" not in said
+    assert "whether " in said
+    assert "cannot be said" in said
+    assert "fit again" in said
 
 
 def test_figures_as_text():

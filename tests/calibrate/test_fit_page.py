@@ -6,6 +6,7 @@ import shutil
 
 import cv2
 import pytest
+from parts import draw_part
 
 from calibrate.cli import main
 from calibrate.sensitivity import read_card
@@ -77,3 +78,28 @@ def test_a_folder_of_frames_without_verdicts_is_judged_whole(fit, good_frames_fo
     page = fit("--rejects", tmp_path / "rejected")
     assert row_in_force(page)[-2] == "0 of 1"
     assert "left out" not in page.split("Frames that stand out")[0]
+
+
+@pytest.mark.parametrize("words", [("--group-by", "block"), ("--group-by", "part")])
+def test_what_the_promise_counts_is_said_everywhere(fit, recipe, tmp_path, capsys, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "200")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(160):
+        cv2.imwrite(str(folder / f"{number:03d}.png"), draw_part(200 + number))
+    rows = [f"{number:03d}.png,{number // 8}" for number in range(160)]
+    (folder / "groups.csv").write_text("\n".join(["file,group", *rows]))
+    page = fit(*words, "--false-reject-rate", 0.4, images=folder)
+    promise = load_thresholds(recipe).calibration.promise
+    assert promise.unit == words[1]
+    counted = {"part": "10 good parts (80 frames)", "block": "4 blocks of good frames (80 frames)"}[promise.unit]
+    printed = capsys.readouterr().out
+    assert f"It rests on {counted}" in printed
+    assert ("A block is rejected if any of its frames is" in printed) == (promise.unit == "block")
+    assert f"{counted} were kept from the network" in page
+    plural = counted.split(" ", 1)[1].split(" (")[0]
+    assert f"Of new {plural}, about" in page
+    assert main(["history", str(recipe)]) == 0
+    assert f"{promise.groups} {promise.unit}s" in capsys.readouterr().out
+    assert main(["diff", str(recipe), "r0001", "r0001"]) == 0
+    assert counted in capsys.readouterr().out
