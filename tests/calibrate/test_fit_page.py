@@ -36,7 +36,7 @@ def row_in_force(page):
     return re.findall(r"<t[hd]>(.*?)</t[hd]>", line)
 
 
-@pytest.mark.parametrize("sensitivity", [0.5, 0.9, 1, 1.3])
+@pytest.mark.parametrize("sensitivity", [0.5, 0.9, 1, 1.3, 10])
 def test_the_row_of_the_revision_has_its_limit_and_what_that_catches(fit, recipe, sensitivity):
     page = fit("--sensitivity", sensitivity)
     revision = load_thresholds(recipe)
