@@ -133,7 +133,8 @@ def grey_copy(dataset: Path, target: Path) -> Path:
     if target.is_dir():
         return target
     partly = target.with_name(f"{target.name}.partly")
-    for folder in [dataset / "train" / "good", *sorted((dataset / "test").iterdir())]:
+    labels = sorted(path for path in (dataset / "test").iterdir() if path.is_dir() and not path.name.startswith("."))
+    for folder in [dataset / "train" / "good", *labels]:
         to = partly / folder.relative_to(dataset)
         to.mkdir(parents=True, exist_ok=True)
         for path in list_images(folder):

@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from edge_agent.thresholds import Promise
+from calibrate.unit import GOOD
+from edge_agent.thresholds import Promise, Unit
 from engines.errors import PromiseError
 
 CONFIDENCE = 0.95
 
 
 def conformal_factor(
-    group_scores: Sequence[float], *, wished_rate: float, confident: bool, frames: int
+    group_scores: Sequence[float], *, wished_rate: float, confident: bool, frames: int, unit: Unit = "part"
 ) -> tuple[float, Promise]:
     """Choose the factor that keeps the wished false-reject rate.
 
@@ -26,12 +27,13 @@ def conformal_factor(
         wished_rate: Share of new good parts that may be rejected, between 0 and 1.
         confident: Ask that the 95 % upper bound, not only the expected rate, meets the wish.
         frames: How many frames the groups hold.
+        unit: What one group is.
 
     Raises:
         PromiseError: There are too few groups; the message says how many more are needed.
     """
     n = len(group_scores)
-    rejected = check_enough_groups(n, wished_rate=wished_rate, confident=confident)
+    rejected = check_enough_groups(n, wished_rate=wished_rate, confident=confident, unit=unit)
     factor = sorted(group_scores)[n - rejected]
     promise = Promise(
         wished_rate=wished_rate,
@@ -40,6 +42,7 @@ def conformal_factor(
         groups=n,
         frames=frames,
         confident=confident,
+        unit=unit,
     )
     return factor, promise
 
@@ -49,8 +52,8 @@ def at_sensitivity(
 ) -> tuple[float, Promise]:
     """Move a factor, and say what it promises then.
 
-    Stricter than the wish, it becomes the largest score at or below `factor / sensitivity`: only at a score of a good
-    part is it known how many lie above. More lenient than all of them, one part in n + 1 is the most that is promised.
+    With a of n good groups above a fixed limit, (a + 1) / (n + 1) is, on average, at least the rate of new ones above it.
+    That this holds for a multiple of one of their scores, too, is not proved but measured, in the tests.
 
     Args:
         group_scores: That gave the factor.
@@ -58,16 +61,12 @@ def at_sensitivity(
         promise: Of that factor.
         sensitivity: More than 1 finds fainter defects, less than 1 rejects fewer good parts.
     """
-    wanted, n = factor / sensitivity, len(group_scores)
-    if sensitivity > 1:
-        moved = max((score for score in group_scores if score <= wanted), default=min(group_scores))
-    else:
-        moved = min((score for score in group_scores if score >= wanted), default=wanted)
-    rejected = max(1, sum(score >= moved for score in group_scores))
+    moved, n = factor / sensitivity, len(group_scores)
+    rejected = sum(score > moved for score in group_scores) + 1
     return moved, promise.model_copy(update={"expected_rate": rejected / (n + 1), "bound_95": rate_bound(n, rejected)})
 
 
-def check_enough_groups(n: int, *, wished_rate: float, confident: bool) -> int:
+def check_enough_groups(n: int, *, wished_rate: float, confident: bool, unit: Unit = "part") -> int:
     """Return how many of n groups may lie above the factor.
 
     Raises:
@@ -77,10 +76,10 @@ def check_enough_groups(n: int, *, wished_rate: float, confident: bool) -> int:
     if rejected is None:
         needed = groups_needed(wished_rate, confident=confident)
         raise PromiseError(
-            f"{n} good parts cannot promise a false-reject rate of {wished_rate:g}"
+            f"{n} {GOOD[unit]} cannot promise a false-reject rate of {wished_rate:g}"
             f"{' with 95 % confidence' if confident else ''}: with {n} the least expected rate is {1 / (n + 1):.4f} "
             f"(95 % bound {rate_bound(n, 1):.4f}).",
-            fix=f"Add {needed - n} more set-aside good parts ({needed} in all), or wish for a higher rate.",
+            fix=f"Add {needed - n} more set-aside {GOOD[unit]} ({needed} in all), or wish for a higher rate.",
         )
     return rejected
 

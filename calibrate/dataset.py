@@ -38,7 +38,7 @@ class LabelledFrame:
 
 
 def list_labelled(root: Path) -> list[LabelledFrame]:
-    """Return the test frames of a data set, by label and name.
+    """Return the test frames of a data set, by label and name; hidden folders are left out.
 
     Raises:
         NoInputError: There is no test/good or a label's folder is empty.
@@ -50,7 +50,7 @@ def list_labelled(root: Path) -> list[LabelledFrame]:
             fix="Lay it out as test/good, test/<defect>, ground_truth/<defect>/<stem>_mask.png.",
         )
     frames = []
-    for folder in sorted(p for p in (root / "test").iterdir() if p.is_dir()):
+    for folder in sorted(p for p in (root / "test").iterdir() if p.is_dir() and not p.name.startswith(".")):
         paths = list_images(folder)
         masks = root / "ground_truth" / folder.name
         missing = [p for p in paths if not (masks / f"{p.stem}_mask.png").is_file()]
@@ -74,10 +74,13 @@ def list_labelled(root: Path) -> list[LabelledFrame]:
 
 
 def load_mask(frame: LabelledFrame, shape: tuple[int, int]) -> Mask:
-    """Return the true mask of a frame, (H, W) bool; all False for a good frame.
+    """Return the true mask of a frame, (H, W) bool; all False for a good frame, and nowhere else.
+
+    A fourth channel has no say: where a picture is opaque it is white everywhere.
 
     Raises:
-        DatasetError: The mask is damaged or has another size than the frame.
+        FrameError: The mask is damaged.
+        DatasetError: It has another size than the frame, or marks nothing.
     """
     if frame.mask_path is None:
         return np.zeros(shape, bool)
@@ -87,4 +90,10 @@ def load_mask(frame: LabelledFrame, shape: tuple[int, int]) -> Mask:
             f"{frame.mask_path} is {mask.shape[1]} x {mask.shape[0]}, its frame {shape[1]} x {shape[0]}.",
             fix="Save the mask in the frame's size.",
         )
-    return np.asarray((mask > _HALF).any(axis=2))
+    white = np.asarray((mask[:, :, :3] > _HALF).any(axis=2))
+    if not white.any():
+        raise DatasetError(
+            f"{frame.mask_path} marks nothing of a defective frame: its largest value is {mask[:, :, :3].max()}.",
+            fix=f"Save what is defective as white, 255; where nobody can say what is, remove the masks of {frame.label}.",
+        )
+    return white

@@ -16,6 +16,7 @@ from calibrate.metrics import ImageResult, image_metrics
 from calibrate.original_pixels import Placement, mask_at_original, z_at_original
 from calibrate.pixel_metrics import NO_FIGURES, PixelFrame, pixel_metrics
 from calibrate.recipe_engine import RecipeEngine
+from calibrate.unit import unit_of
 from edge_agent.decision import decide, z_map
 from edge_agent.frame_limits import check_frame
 from edge_agent.inspection import Verdict
@@ -155,8 +156,9 @@ def _pixel_figures(
     )
 
 
-def _promise(thresholds: ThresholdRevision, judged: Sequence[Judged]) -> dict[str, float | int | None]:
+def _promise(thresholds: ThresholdRevision, judged: Sequence[Judged]) -> dict[str, float | int | str | None]:
     """Return what the revision promised (None: nothing) and what came of it; a part is rejected if any of its frames is."""
+    good = [item.frame for item in judged if item.frame.is_good]
     rejected: dict[str, bool] = defaultdict(bool)
     for item in judged:
         if item.frame.is_good:
@@ -165,8 +167,10 @@ def _promise(thresholds: ThresholdRevision, judged: Sequence[Judged]) -> dict[st
     return {
         "promised_false_reject_rate": None if promise.void else promise.expected_rate,
         "promised_bound_95": None if promise.void else promise.bound_95,
+        "promised_unit": promise.unit,
         "good_parts": len(rejected),
         "good_parts_rejected": sum(rejected.values()),
+        "good_parts_unit": unit_of({str(frame.path): frame.group for frame in good}),
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from calibrate.conformal import chance_of_at_least
+from calibrate.unit import GOOD, why_incomparable
 from edge_agent.thresholds import Promise
 
 _HARDLY_CHANCE = 0.05
@@ -31,7 +32,7 @@ FIGURES = {
     "f1": Figure("F1", "harmonic mean of recall and precision"),
     "accuracy": Figure("accuracy", "share of all frames that was judged rightly"),
     "false_reject_rate": Figure("false-reject rate", "share of the good frames that was rejected"),
-    "promised_false_reject_rate": Figure("  promised rate", "what the thresholds promise for new good parts"),
+    "promised_false_reject_rate": Figure("  promised rate", "what the thresholds promise for what is good"),
     "promised_bound_95": Figure("  its 95 % bound", "what that rate does not exceed, with 95 % confidence"),
     "pixel_auroc": Figure("pixel AUROC", "the same as image AUROC, for defective and good pixels"),
     "aupro": Figure("AUPRO (0.3)", "how much of each defect is found while at most 30 % of the good pixels light up"),
@@ -92,24 +93,30 @@ def promised(promise: Promise, rate: float) -> str:
 
 
 def promise_lines(figures: Mapping[str, Any]) -> Sequence[str]:
-    """Say what the thresholds promised, what was measured, and whether chance explains the difference."""
+    """Say what the thresholds promised, what was measured, and whether chance explains the difference.
+
+    Where the promise counts something else than what was measured, it is not judged.
+    """
     parts, rejected = figures["good_parts"], figures["good_parts_rejected"]
     expected, bound = figures["promised_false_reject_rate"], figures["promised_bound_95"]
-    measured = f"{rejected} of {parts} good parts, {percent(rejected / parts)}"
+    unit, counted = figures["promised_unit"], figures["good_parts_unit"]
+    measured = f"{rejected} of {parts} {GOOD[counted]}, {percent(rejected / parts)}"
     if expected is None:
         return (
             "These thresholds promise nothing; `edge-calibrate history` shows how they were made.",
             f"Measured: {measured}.",
         )
     chance = chance_of_at_least(rejected, parts, bound)
-    if rejected <= expected * parts:
+    if unlike := why_incomparable(unit, counted):
+        verdict = unlike
+    elif rejected <= expected * parts:
         verdict = "The promise held."
     elif chance >= _HARDLY_CHANCE:
-        verdict = f"That is more than expected, but no more than chance explains among {parts} parts."
+        verdict = f"That is more than expected, but no more than chance explains among {parts}."
     else:
         verdict = (
             "That is more than the promise allows, and hardly chance: these parts, the light or the camera differ from "
             "the calibration's. Look at the false rejects, and fit again with good parts of today."
         )
     promised = f"about {percent(expected)} are rejected, with 95 % confidence no more than {percent(bound)}"
-    return f"Promised: of new good parts {promised}.", f"Measured: {measured}. {verdict}"
+    return f"Promised: of new {GOOD[unit]} {promised}.", f"Measured: {measured}. {verdict}"

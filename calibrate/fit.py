@@ -21,6 +21,7 @@ from calibrate.known_frames import read_known_frames
 from calibrate.recipe_engine import LoadedFrame, RecipeEngine
 from calibrate.sensitivity import CARD_FILE, card, run_trials
 from calibrate.suspects import stand_out
+from calibrate.unit import BLOCK_NOTE, GOOD, rests_on, unit_of
 from calibrate.usual_frames import UsualFrames
 from edge_agent.decision import check_maps, decide, score, z_map
 from edge_agent.drift import figures_of, usual_of
@@ -97,10 +98,10 @@ def fit(
     ignored = read_ignored(wish.ignore, engine.recipe, min_area=min_area)
     frames = assign_uses(engine.folder, images, exclude=wish.exclude + wish.unlabelled, group_by=wish.group_by)
     wish = _with_doubt(engine.folder, wish, frames)
+    group_of = {frame.sha256: frame.group for frame in frames if frame.use == "factor"}
+    unit = unit_of(group_of)
     check_enough_groups(
-        len({frame.group for frame in frames if frame.use == "factor"}),
-        wished_rate=wish.false_reject_rate,
-        confident=wish.confident,
+        len(set(group_of.values())), wished_rate=wish.false_reject_rate, confident=wish.confident, unit=unit
     )
     shown: list[tuple[float, float]] = []
     usual = _usual_frames(engine, frames, ignored, min_area, shown)
@@ -109,7 +110,7 @@ def fit(
     unseen = _score_unseen(engine, frames, draft, shown)
     groups = list(unseen.of_group.values())
     factor, promise = conformal_factor(
-        groups, wished_rate=wish.false_reject_rate, confident=wish.confident, frames=len(unseen.scores)
+        groups, wished_rate=wish.false_reject_rate, confident=wish.confident, frames=len(unseen.scores), unit=unit
     )
     if wish.sensitivity != 1:
         factor, promise = at_sensitivity(groups, factor, promise, wish.sensitivity)
@@ -301,10 +302,12 @@ def describe(revision: ThresholdRevision) -> Iterator[str]:
         yield f"Nothing is promised: {promise.void}."
     else:
         yield (
-            f"Promise: of new good parts, about {promise.expected_rate:.2%} will be rejected "
+            f"Promise: of new {GOOD[promise.unit]}, about {promise.expected_rate:.2%} will be rejected "
             f"(95 % bound {promise.bound_95:.2%}), asked was {promise.wished_rate:.2%}."
         )
-    yield f"It rests on {promise.groups} good parts ({promise.frames} frames) that the network never saw."
+    yield f"It rests on {rests_on(promise)} that the network never saw."
+    if promise.unit == "block":
+        yield BLOCK_NOTE
     if calibration.note:
         yield f"Note: {calibration.note}"
     if calibration.excluded:

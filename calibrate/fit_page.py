@@ -19,6 +19,7 @@ from calibrate.probe_defects import KINDS
 from calibrate.recipe_engine import RecipeEngine
 from calibrate.score_plots import histogram
 from calibrate.sensitivity import CONTRASTS, PLACES, Trial, caught, read_card
+from calibrate.unit import BLOCK_NOTE, GOOD, rests_on
 from edge_agent.decision import z_map
 from edge_agent.thresholds import Promise, ThresholdRevision
 from engines.recipe import THRESHOLDS_FOLDER
@@ -38,7 +39,7 @@ def write_fit_page(
     images: Path,
     page: Path,
     *,
-    rejects: Sequence[float] = (),
+    rejects: Sequence[float | None] = (),
     unlabelled: Sequence[str] = (),
 ) -> None:
     """Write the page of a revision that `fit` has just made.
@@ -48,7 +49,7 @@ def write_fit_page(
         revision: Saved, with its sensitivity card.
         images: The good frames.
         page: The HTML file.
-        rejects: Scores of frames that earlier thresholds rejected.
+        rejects: Scores of frames that earlier thresholds rejected, None for those that cannot be scored.
         unlabelled: Names of rejected frames among the images that wait for a person.
 
     Raises:
@@ -59,6 +60,7 @@ def write_fit_page(
     content = read_card(engine.folder, revision.name)
     scores = _group_scores(engine.folder, revision.name)
     results = [ImageResult(is_good=True, score=score, verdict="PASS", group="") for score in scores]
+    judged = [score for score in rejects if score is not None]
     write_page(
         page,
         f"{engine.recipe.name}: thresholds {revision.name}",
@@ -76,7 +78,8 @@ def write_fit_page(
             "plots": histogram(results, revision.factor),
             "card": _card_table(content),
             "places": _place_table(content),
-            "settings": _settings_table(scores, content, revision.factor, rejects, is_promised=not promise.void),
+            "settings": _settings_table(scores, content, revision.factor, judged, is_promised=not promise.void),
+            "left_out": escape(_left_out(len(rejects) - len(judged))),
             "suspects": escape(_suspects(calibration.suspects)),
             "suspect_pictures": "".join(_pictures(engine, revision, images, calibration.suspects)),
             "unlabelled": _UNLABELLED if unlabelled else "",
@@ -90,7 +93,7 @@ def _headline(promise: Promise) -> str:
     if promise.void:
         return f"Nothing is promised: {promise.void}."
     return (
-        f"Of new good parts, about {percent(promise.expected_rate)} will be rejected: "
+        f"Of new {GOOD[promise.unit]}, about {percent(promise.expected_rate)} will be rejected: "
         f"1 in {round(1 / promise.expected_rate)}."
     )
 
@@ -108,8 +111,8 @@ def _group_scores(recipe_folder: Path, name: str) -> list[float]:
 def _cards(revision: ThresholdRevision, content: Mapping[str, Any]) -> Iterator[str]:
     promise = revision.calibration.promise
     if not promise.void:
-        yield _card(f"≤ {percent(promise.bound_95)}", "of new good parts rejected, with 95 % confidence")
-    yield _card(str(promise.groups), f"good parts, {promise.frames} frames, that the network never saw")
+        yield _card(f"≤ {percent(promise.bound_95)}", f"of new {GOOD[promise.unit]} rejected, with 95 % confidence")
+    yield _card(str(promise.groups), f"{rests_on(promise).partition(' ')[2]} that the network never saw")
     spots = [cell for cell in content["by_defect"] if (cell["kind"], cell["contrast"]) == ("spot", CONTRASTS[-1])]
     sure = [*takewhile(lambda cell: 0 < cell["of"] == cell["caught"], sorted(spots, key=lambda c: -c["size_px"]))]
     if sure:
@@ -125,7 +128,7 @@ def _card(figure: str, words: str) -> str:
 def _rests(revision: ThresholdRevision) -> Iterator[str]:
     calibration, promise = revision.calibration, revision.calibration.promise
     if promise.void:
-        yield f"The limit comes from {promise.groups} parts that were accepted, and from no rejected one."
+        yield f"The limit comes from {rests_on(promise)} that were accepted, and from no rejected one."
     else:
         yield from _support(promise)
     if calibration.excluded:
@@ -136,12 +139,14 @@ def _rests(revision: ThresholdRevision) -> Iterator[str]:
 
 def _support(promise: Promise) -> Iterator[str]:
     yield (
-        f"{promise.groups} good parts were kept from the network and set the limit. With so many, nothing below "
+        f"{rests_on(promise)} were kept from the network and set the limit. With so many, nothing below "
         f"1 in {promise.groups + 1} ({percent(1 / (promise.groups + 1))}) can be promised."
     )
     missing = [(wish, groups_needed(wish, confident=False)) for wish in _WISHES if promise.expected_rate > wish]
     for wish, needed in missing:
-        yield f"To promise {percent(wish)}, {needed:,} such parts are needed: {needed - promise.groups:,} more."
+        yield f"To promise {percent(wish)}, {needed:,} {GOOD[promise.unit]} are needed: {needed - promise.groups:,} more."
+    if promise.unit == "block":
+        yield BLOCK_NOTE
     yield (
         "The promise holds for parts like these: the same light, camera and position. It does not speak of parts of "
         "another day, another supplier or a cleaned lens; then fit again."
@@ -186,10 +191,9 @@ def _settings_table(
     lines = []
     # The list of images keeps six digits.
     chosen = sum(one > factor * (1 + 1e-5) for one in scores) + 1
-    for rank in sorted({rank for rank in (*_SETTINGS, chosen) if rank <= n}):
-        limit = scores[n - rank]
+    for rank in sorted({chosen, *(rank for rank in _SETTINGS if rank <= n)}):
+        limit, mark = (factor, "in this revision") if rank == chosen else (scores[n - rank], "")
         found, total = caught(trials, limit)
-        mark = "in this revision" if rank == chosen else ""
         cells = [f"{limit:.1f}", f"{found} of {total}"]
         if rejects:
             cells.append(f"{sum(one > limit for one in rejects)} of {len(rejects)}")
@@ -203,8 +207,14 @@ def _settings_table(
     if is_promised:
         head = row("promised false rejects", ["at most, with 95 % confidence", *titles, ""])
     else:
-        head = row("of these parts rejected", [*titles, ""])
+        head = row("of these rejected", [*titles, ""])
     return f"<thead>{head}</thead><tbody>{''.join(lines)}</tbody>"
+
+
+def _left_out(rejects: int) -> str:
+    if not rejects:
+        return ""
+    return f"Archived rejects that are left out, for they are of another recipe or size or cannot be read: {rejects}."
 
 
 def _suspects(names: Sequence[str]) -> str:

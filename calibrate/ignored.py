@@ -12,23 +12,26 @@ from engines.errors import DatasetError, FrameError
 from engines.images import read_image
 from engines.recipe import Recipe
 
+_HALF = 127
+
 
 def read_ignored(picture: Path | None, recipe: Recipe, *, min_area: int) -> Mask:
     """Return which map pixels are never inspected, (h, w) bool: those that lie in white by half or more.
 
     Args:
-        picture: As large as a camera frame, black where the part is inspected; None ignores nothing.
+        picture: As large as a camera frame, black where the part is inspected; None ignores nothing. A fourth channel
+            has no say.
         recipe: Says where the inspected region lies.
         min_area: Smallest defect, in map pixels.
 
     Raises:
-        DatasetError: It cannot be read, has another size, or leaves nothing to inspect.
+        DatasetError: It cannot be read, has another size, has no white, or leaves nothing to inspect.
     """
     _, height, width = recipe.maps_shape
     if picture is None:
         return np.zeros((height, width), bool)
     try:
-        pixels = read_image(picture)
+        pixels = read_image(picture)[:, :, :3]
     except FrameError as problem:
         raise DatasetError(problem.problem, fix=problem.fix) from problem
     if pixels.shape[:2] != recipe.frame_shape[:2]:
@@ -37,8 +40,13 @@ def read_ignored(picture: Path | None, recipe: Recipe, *, min_area: int) -> Mask
             f"{recipe.frame_shape[1]} x {recipe.frame_shape[0]}.",
             fix="Paint it over a frame of this camera, and save it in the same size.",
         )
+    if pixels.max() <= _HALF:
+        raise DatasetError(
+            f"--ignore: {picture} has no white, its largest value is {pixels.max()}: nothing would be ignored.",
+            fix="Save what is to be ignored as white, 255, or leave out --ignore.",
+        )
     x, y, roi_width, roi_height = recipe.roi_xywh_px
-    white = (pixels[y : y + roi_height, x : x + roi_width].max(axis=2) > 127).astype(np.float32)
+    white = (pixels[y : y + roi_height, x : x + roi_width].max(axis=2) > _HALF).astype(np.float32)
     ignored = cv2.resize(white, (width, height), interpolation=cv2.INTER_AREA) >= 0.5
     if _largest_region(~ignored) < min_area:
         raise DatasetError(

@@ -23,9 +23,14 @@ REVISION = re.compile(r"r\d{4,}")
 _REFIT = "Fit again: `edge-calibrate fit RECIPE --images DIR --false-reject-rate RATE`."
 
 
+Unit = Literal["part", "block", "frame"]
+
+
 class Promise(StrictModel):
     """What the good parts support: `expected_rate` for new parts, and its 95 % upper bound.
 
+    `unit` says what was counted, and so of what the rate is: parts, blocks of frames that follow each other, or frames;
+    revisions from before it was kept have none.
     `void` says why nothing is promised all the same; it is empty where the promise holds.
     """
 
@@ -35,6 +40,7 @@ class Promise(StrictModel):
     groups: int
     frames: int
     confident: bool
+    unit: Unit | None = None
     void: str = ""
 
 

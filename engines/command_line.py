@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from engines.errors import AgentError
+from engines.errors import AgentError, UsageError
 from engines.files import replace_file
 
 Item = TypeVar("Item")
@@ -125,6 +125,19 @@ def track(items: Iterable[Item], *, label: str, total: int | None = None) -> Ite
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True)) as progress:
         yield from progress.track(items, total=total, description=label)
+
+
+def check_can_write(option: str, path: Path | None) -> None:
+    """Refuse a file that cannot be written, before the work whose result it shall hold.
+
+    Raises:
+        UsageError: Its folder does not exist or may not be written to, or it is a folder itself.
+    """
+    if path is not None and (path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK)):
+        raise UsageError(
+            f"{option}: {path} cannot be written.",
+            fix="Name a file in a folder that exists and in which you may write.",
+        )
 
 
 def write_json(path: Path | None, content: Mapping[str, Any]) -> None:

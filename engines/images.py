@@ -24,7 +24,7 @@ _FAST = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
 def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
-    """Return the image files of a folder by name; hidden files are left out.
+    """Return the image files of a folder by name; hidden files and folders are left out.
 
     Raises:
         NoInputError: The folder does not exist or holds no image.
@@ -32,7 +32,7 @@ def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
     if not folder.is_dir():
         raise NoInputError(f"{folder} is not a folder.", fix="Check the path: it must be a folder of images.")
     found = folder.rglob("*") if recursive else folder.iterdir()
-    images = sorted(p for p in found if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file())
+    images = sorted(p for p in found if p.suffix.lower() in SUFFIXES and not _is_hidden(p, folder) and p.is_file())
     if not images:
         raise NoInputError(
             f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}).",
@@ -98,6 +98,10 @@ def pixel_sha256(frame: Frame) -> str:
 def describe_size(shape: Sequence[int]) -> str:
     """Say a frame's shape (H, W, C) as people do: width x height and channels."""
     return f"{shape[1]} x {shape[0]} {CHANNELS.get(shape[2], f'{shape[2]} channels')}"
+
+
+def _is_hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
 def _unreadable(path: Path, what: str, fix: str) -> FrameError:

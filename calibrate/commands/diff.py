@@ -16,6 +16,7 @@ from calibrate.figures import percent, promised
 from calibrate.page import picture_row, row, write_page
 from calibrate.pictures import resized, shade
 from calibrate.sensitivity import read_card
+from calibrate.unit import rests_on
 from edge_agent.thresholds import ThresholdRevision, load_thresholds
 from engines.command_line import write_json
 from engines.errors import ThresholdsError, UsageError
@@ -69,7 +70,7 @@ def _lines(folder: Path, one: ThresholdRevision, other: ThresholdRevision) -> It
     yield line(
         "at most, with 95 % confidence", lambda r: promised(r.calibration.promise, r.calibration.promise.bound_95)
     )
-    yield line("rests on parts", lambda r: str(r.calibration.promise.groups))
+    yield line("rests on", lambda r: rests_on(r.calibration.promise))
     yield line("suspects", lambda r: str(len(r.calibration.suspects)))
     yield line("excluded", lambda r: ", ".join(r.calibration.excluded) or "-")
     yield line("drawn defects caught", lambda r: _caught(folder, r.name))

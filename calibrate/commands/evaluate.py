@@ -10,7 +10,7 @@ from calibrate.evaluation import evaluate
 from calibrate.evaluation_page import write_evaluation_page
 from calibrate.recipe_engine import engine_in_force
 from calibrate.tables import print_figures
-from engines.command_line import write_json
+from engines.command_line import check_can_write, write_json
 
 HELP = "judge a labelled data set (MVTec AD layout) with the thresholds in force"
 
@@ -25,10 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    check_can_write("--html", arguments.html)
+    check_can_write("--json", arguments.json)
     with closing(engine_in_force(arguments.recipe)) as engine:
         figures, judged = evaluate(engine, arguments.dataset)
+        print_figures(figures)
+        write_json(arguments.json, figures)
+        # Last: a page that fails takes no figures with it.
         if arguments.html is not None:
             write_evaluation_page(engine, figures, judged, arguments.html)
-    print_figures(figures)
-    write_json(arguments.json, figures)
     return 0

@@ -32,7 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise ThresholdsError(
             f"{folder} has no threshold revisions.", fix="Fit one with `edge-calibrate fit RECIPE --images DIR`."
         )
-    table = Table("", "revision", "made", "by", "engine", "factor", "false rejects", "parts", "note", title=recipe.name)
+    table = Table(
+        "", "revision", "made", "by", "engine", "factor", "false rejects", "rests on", "note", title=recipe.name
+    )
     for name, found in revisions.items():
         mark = "in force" if name == current else ""
         table.add_row(mark, name, *(_cells(found) if isinstance(found, Calibration) else ["damaged: see below"]))
@@ -74,6 +76,6 @@ def _cells(calibration: Calibration) -> list[str]:
         calibration.model,
         f"{calibration.factor:.2f}",
         promised(promise, promise.expected_rate),
-        str(promise.groups),
+        f"{promise.groups} {promise.unit or 'part'}s",
         calibration.note,
     ]

@@ -179,6 +179,8 @@ def test_groups_beside_the_images_are_the_parts(fitted_recipe, dataset):
     figures = figures_of(fitted_recipe, dataset)
     assert (alone["good_parts"], alone["good_parts_rejected"]) == (6, 0)
     assert (figures["good_parts"], figures["good_parts_rejected"], figures["false_rejects"]) == (2, 1, 1)
+    assert (alone["promised_unit"], alone["good_parts_unit"]) == ("frame", "frame")
+    assert (figures["promised_unit"], figures["good_parts_unit"]) == ("frame", "part")
     # Four draws of two parts: the one with the black frame twice, once or not at all.
     assert figures["image_auroc_interval_95"] == [pytest.approx(2 / 3), 1.0]
 

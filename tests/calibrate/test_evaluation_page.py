@@ -1,5 +1,7 @@
+import json
 import re
 from html.parser import HTMLParser
+from itertools import product
 
 import cv2
 import numpy as np
@@ -71,12 +73,12 @@ def test_the_page_stands_alone_and_says_what_happened(fitted_recipe, dataset, ca
     assert len(page.sources) == 3 + 3 + 1
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
     assert "2 defective: 1 caught, 1 passed. 4 good: 2 rejected." in page.text
-    assert "Measured: 2 of 4 good parts, 50 %." in page.text
+    assert "Measured: 2 of 4 good frames, 50 %." in page.text
     assert "1: the frame is darker than any good one" in page.text
     for part in ("bar/000.png", "good/001.png", "good/002.png", "INVALID: the frame is darker"):
         assert part in page.text
     assert "bar/001.png" not in page.text
-    assert "Measured: 2 of 4 good parts, 50 %." in capsys.readouterr().out
+    assert "Measured: 2 of 4 good frames, 50 %." in capsys.readouterr().out
 
 
 def test_without_masks_and_mistakes_the_page_says_so(fitted_recipe, dataset):
@@ -105,6 +107,27 @@ def test_good_frames_alone_give_a_page(fitted_recipe, dataset):
     assert "AUROC 0" not in page.text
 
 
+def test_a_page_that_cannot_be_written_takes_no_figures_with_it(fitted_recipe, dataset, capsys):
+    figures = dataset.parent / "figures.json"
+    # Legal itself, but too long for the temporary file beside it.
+    page = dataset.parent / f"{'a' * 248}.html"
+    words = ["evaluate", str(fitted_recipe), str(dataset), "--json", str(figures), "--html", str(page)]
+    assert main(words) == 74
+    said = capsys.readouterr()
+    assert "File name too long" in said.err
+    assert "Measured: 2 of 4 good" in said.out
+    assert json.loads(figures.read_text())["caught"] == 1
+
+
+@pytest.mark.parametrize("option", ["--html", "--json"])
+@pytest.mark.parametrize("name", ["missing/file", "known"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(fitted_recipe, dataset, capsys, option, name):
+    assert main(["evaluate", str(fitted_recipe), str(dataset), option, str(dataset.parent / name)]) == 64
+    said = capsys.readouterr().err
+    assert f"{option}: {dataset.parent / name} cannot be written." in said
+    assert "judging" not in said
+
+
 def judged(label, score, verdict="PASS"):
     frame = LabelledFrame(path=None, label=label, mask_path=None, group="")
     return Judged(frame, verdict, score, None, None, Placement((0, 0, 1, 1), (1, 1)))
@@ -117,16 +140,42 @@ def test_the_worst_come_first():
     assert [item.score for item in worst_false_rejects(items)] == [None, 8.0, 5.0]
 
 
+def promised_figures(rejected, promised, measured):
+    return {
+        "good_parts": 50,
+        "good_parts_rejected": rejected,
+        "good_parts_unit": measured,
+        "promised_false_reject_rate": 0.04,
+        "promised_bound_95": 0.09,
+        "promised_unit": promised,
+    }
+
+
 @pytest.mark.parametrize(
     ("rejected", "verdict"),
     [(0, "The promise held."), (2, "The promise held."), (3, "no more than chance explains"), (12, "hardly chance")],
 )
 def test_the_promise_is_compared_as_chance_would(rejected, verdict):
-    figures = {"good_parts": 50, "good_parts_rejected": rejected}
-    lines = promise_lines({**figures, "promised_false_reject_rate": 0.04, "promised_bound_95": 0.09})
+    lines = promise_lines(promised_figures(rejected, "part", "part"))
     assert "about 4 % are rejected, with 95 % confidence no more than 9 %" in lines[0]
     assert f"{rejected} of 50 good parts" in lines[1]
     assert verdict in lines[1]
+
+
+UNITS = ("part", "block", "frame")
+
+
+@pytest.mark.parametrize(
+    ("promised", "measured"), [pair for pair in product((*UNITS, None), UNITS) if len({*pair}) == 2]
+)
+@pytest.mark.parametrize("rejected", [0, 12])
+def test_a_promise_of_something_else_is_not_judged(promised, measured, rejected):
+    said = promise_lines(promised_figures(rejected, promised, measured))[1]
+    assert "The promise held" not in said
+    assert "light or the camera" not in said
+    assert "whether " in said
+    assert "cannot be said" in said
+    assert "fit again" in said
 
 
 def test_figures_as_text():

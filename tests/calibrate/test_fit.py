@@ -31,7 +31,9 @@ def test_a_fit_promises_what_its_parts_support_and_is_in_force(recipe, good_fram
     assert promise.expected_rate == pytest.approx(1 / 21)
     printed = capsys.readouterr().out
     assert "about 4.76% will be rejected" in printed
-    assert "20 good parts (20 frames) that the network never saw" in printed
+    assert promise.unit == "frame"
+    assert "of new good frames, about" in printed
+    assert "It rests on 20 good frames that the network never saw" in printed
 
 
 def test_only_frames_that_the_network_never_saw_give_the_factor(recipe, good_frames_folder):
@@ -59,7 +61,7 @@ def test_damaged_files_are_named_and_skipped_while_they_are_few(
 
 def test_a_wish_beyond_the_parts_is_refused_and_changes_nothing(recipe, good_frames_folder, capsys):
     assert fit(recipe, good_frames_folder, rate="0.01") == 65
-    assert "Add 79 more set-aside good parts (99 in all)" in capsys.readouterr().err
+    assert "Add 79 more set-aside good frames (99 in all)" in capsys.readouterr().err
     assert revision_names(recipe) == []
 
 

@@ -111,7 +111,7 @@ def test_fit_keeps_the_card_and_writes_a_page_of_its_own(tiny_recipe, good_frame
     assert content["factor"] == load_thresholds(recipe).factor
     assert json.dumps(content)
     text = page.read_text()
-    for words in ("1 in 21", "nothing below 1 in 21", "To promise 0.1 %, 999 such parts", "in this revision"):
+    for words in ("1 in 21", "nothing below 1 in 21", "To promise 0.1 %, 999 good frames", "in this revision"):
         assert words in text
     assert "http" not in text.replace("http://www.w3.org", "")
     assert "$" not in text
