@@ -55,6 +55,8 @@ SLOTS = 4
 _NOT_A_REJECT = {"not_ready", "wrong_recipe", "id_conflict", "bad_trigger"}
 _TYPICAL_OF_PARTS = 5
 _FLUSH_S = 1.0
+# A person's `edge-agent outbox` has the state directory for a moment, the agent before until its driver lets it die.
+_PATIENCE_S = 5.0
 _SHORTEST_LIVE_S = 1.0
 
 
@@ -73,7 +75,7 @@ class Agent:
             DeviceError: The engine cannot be loaded, or the outbox cannot be opened.
         """
         self.station = station
-        lock_state_dir(station.state_dir, resources)
+        lock_state_dir(station.state_dir, resources, patience_s=_PATIENCE_S)
         self._outbox = Outbox(station.state_dir / "outbox.db", dedupe_window_s=station.trigger.dedupe_window_s)
         resources.callback(self._outbox.close)
         self._audit = AuditLog(station.state_dir)

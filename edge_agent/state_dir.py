@@ -9,20 +9,23 @@ from pathlib import Path
 
 from engines.errors import DeviceError
 
-# A person's `edge-agent outbox` has it for a moment, the agent before this one until its driver lets it die.
-_PATIENCE_S = 5.0
 _POLL_S = 0.1
 
 
-def lock_state_dir(folder: Path, resources: ExitStack) -> None:
+def lock_state_dir(folder: Path, resources: ExitStack, *, patience_s: float = 0.0) -> None:
     """Keep a second agent away from the same outbox and the same MQTT client id; makes the directory.
 
+    Args:
+        folder: The state directory.
+        resources: Unlocks it.
+        patience_s: How long another process may still have it.
+
     Raises:
-        DeviceError: Another process has it, for seconds.
+        DeviceError: Another process has it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = resources.enter_context((folder / "lock").open("w"))
-    until_s = time.monotonic() + _PATIENCE_S
+    until_s = time.monotonic() + patience_s
     while not _has_locked(lock.fileno()):
         if time.monotonic() > until_s:
             raise DeviceError(

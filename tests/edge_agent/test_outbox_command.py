@@ -76,7 +76,7 @@ def test_nothing_is_changed_beside_a_running_agent(config, tmp_path, capsys, exi
     filled(tmp_path / "state" / "outbox.db", 2)
     lock_state_dir(tmp_path / "state", exit_stack)
     assert run(config, *what) == 69
-    assert "another agent runs" in capsys.readouterr().err
+    assert "another process runs" in capsys.readouterr().err
     assert waiting(config, tmp_path) == ["r0", "r1"]
 
 
