@@ -7,7 +7,7 @@ import pytest
 
 from chaos.decoders import DECODERS
 
-ROUNDS = 100
+ROUNDS = 30
 _NASTY = (
     b"",
     b"[" * 5000,
