@@ -269,7 +269,8 @@ class Agent:
 
     def _has_time(self, part: OpenTrigger, waiting: int) -> bool:
         """Whether a part would have its verdict in time behind so many others; for MQTT's thread."""
-        return time.monotonic_ns() + waiting * self._typical_ns <= self._deadline_ns(part)
+        # Besides those that wait, the one in hand and the part itself.
+        return time.monotonic_ns() + (waiting + 2) * self._typical_ns <= self._deadline_ns(part)
 
     def _refuse_overload(self, part: OpenTrigger) -> None:
         """Answer at once a part for which there is no time; in MQTT's thread."""
