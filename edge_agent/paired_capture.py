@@ -86,10 +86,11 @@ class PairedCapture:
         self._wait(part, lambda: False)
         if time.monotonic_ns() < self._pairing.settles_ns(received_ns):
             return "deadline"
-        reason = self._pairing.settle(received_ns)
         if part.trigger.waited_ns > KNOWN_WITHIN_NS:
             # It came before it was read, nobody knows when: another frame may be its own.
+            self._pairing.doubt(received_ns)
             return "ambiguous_pairing"
+        reason = self._pairing.settle(received_ns)
         if reason == "no_frame" and self._camera.is_open:
             self._doubted_until_ns = received_ns + self._limits.deadline_ms * 1_000_000
         return reason

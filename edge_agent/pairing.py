@@ -105,6 +105,10 @@ class Pairing:
             return "frame_gap"
         return "frame_gap" if begins_ns <= self._blind_until_ns else None
 
+    def doubt(self, received_ns: int) -> None:
+        """Say, instead of `settle`, that when a trigger came is not known: a frame may be missing, or one too many."""
+        self._miss(received_ns + self._max_ns)
+
     def done(self, received_ns: int) -> None:
         """Say that a trigger has its verdict and needs no frame any more."""
         with self._lock:

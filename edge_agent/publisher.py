@@ -61,8 +61,8 @@ class OutboxPublisher:
     """Sends every stored verdict until it is acknowledged.
 
     A verdict is historical if its sequence number was handed out before the present connection was live, or if it is older
-    than a part can wait: it was decided before, and nobody may act on it any more. Historical and repeated ones wait behind the live ones and are limited in
-    rate.
+    than a part can wait: it was decided before, and nobody may act on it any more. Historical and repeated ones wait behind
+    the live ones and are limited in rate.
 
     Args:
         outbox: Where verdicts and acknowledgements are kept.
