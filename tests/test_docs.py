@@ -59,16 +59,31 @@ def test_the_commands_of_the_readme_run_in_order(tmp_path):
     assert "No verdict and no mask changed." in done.stdout
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        f"{program} {name}"
-        for program, names in (("edge-engines", ENGINES), ("edge-calibrate", CALIBRATE), ("edge-agent", AGENT))
-        for name in names
-    ],
-)
+MODULES = {
+    f"{program} {name}": module
+    for program, modules in (("edge-engines", ENGINES), ("edge-calibrate", CALIBRATE), ("edge-agent", AGENT))
+    for name, module in modules.items()
+}
+
+
+@pytest.mark.parametrize("command", MODULES)
 def test_every_command_is_documented(command):
     assert f"`{command} " in text_of("docs/commands.md") or f"`{command}`" in text_of("docs/commands.md")
+
+
+def arguments_of(command):
+    parser = argparse.ArgumentParser(add_help=False)
+    importlib.import_module(MODULES[command]).add_arguments(parser)
+    return parser._actions
+
+
+@pytest.mark.parametrize("command", MODULES)
+def test_help_says_what_every_argument_is_and_its_default(command):
+    for argument in arguments_of(command):
+        assert argument.help, argument.dest
+        assert argument.metavar or argument.choices or argument.nargs == 0, argument.dest
+        assert argument.default in (None, False, "", []) or "(default: %(default)s)" in argument.help, argument.dest
+        assert not re.search(r"(?:where|if) not given", argument.help), argument.dest
 
 
 def section_of(command):
@@ -76,18 +91,11 @@ def section_of(command):
 
 
 @pytest.mark.parametrize(
-    ("command", "module"),
-    [
-        ("edge-engines train", ENGINES["train"]),
-        ("edge-engines inspect", ENGINES["inspect"]),
-        ("edge-calibrate evaluate", CALIBRATE["evaluate"]),
-    ],
+    "command", ["edge-engines train", "edge-engines inspect", "edge-calibrate fit", "edge-calibrate evaluate"]
 )
-def test_every_option_is_documented_in_the_section_of_its_command(command, module):
-    parser = argparse.ArgumentParser(add_help=False)
-    importlib.import_module(module).add_arguments(parser)
+def test_every_option_is_documented_in_the_section_of_its_command(command):
     section = section_of(command)
-    options = {option for action in parser._actions for option in action.option_strings}
+    options = {option for argument in arguments_of(command) for option in argument.option_strings}
     assert options
     assert not {option for option in options if not re.search(rf"`{option}\b", section)}
 

@@ -15,7 +15,7 @@ TAKEN_UP = "It is in force; a running agent takes it on `systemctl reload edge-a
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help="recipe folder")
     parser.add_argument("revision", metavar="REVISION", help="for example r0002")
-    parser.add_argument("--note", default="", help="why, for the log")
+    parser.add_argument("--note", default="", metavar="TEXT", help="why, for the history")
 
 
 def run(arguments: argparse.Namespace) -> int:

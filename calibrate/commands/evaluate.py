@@ -16,8 +16,10 @@ HELP = "judge a labelled data set (MVTec AD layout) with the thresholds in force
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", type=Path, help="recipe folder")
-    parser.add_argument("dataset", type=Path, help="folder with test/good, test/<defect>, ground_truth/<defect>")
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="recipe folder")
+    parser.add_argument(
+        "dataset", type=Path, metavar="DATASET", help="folder with test/good, test/<defect>, ground_truth/<defect>"
+    )
     parser.add_argument(
         "--html", type=Path, metavar="FILE", help="write a page with plots and the worst mistakes there"
     )

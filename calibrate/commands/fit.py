@@ -44,22 +44,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take the frames that this station's agent has collected while the line went on, or collects now",
     )
     parser.add_argument(
-        "--frames", type=positive, metavar="N", help="how many; with --station the running agent begins to collect them"
+        "--frames",
+        type=positive,
+        metavar="N",
+        help="how many frames; with --station the running agent begins to collect them",
     )
     parser.add_argument(
         "--rejects",
         type=Path,
         metavar="DIR",
-        help="rejected frames, for the page: which would be rejected again. With --station its archive",
+        help="rejected frames: --html says which would be rejected again (default with --station: its archive)",
     )
     parser.add_argument(
-        "--false-reject-rate", type=rate, required=True, metavar="RATE", help="share of good parts that may be rejected"
+        "--false-reject-rate",
+        type=rate,
+        required=True,
+        metavar="RATE",
+        help="share of good parts that may be rejected: 0.01 is one in a hundred",
     )
     parser.add_argument(
         "--engine",
         choices=["auto", "tensorrt", "cpu"],
         default="auto",
-        help="what will run on the line; auto takes what the station's file says, or TensorRT where it is installed",
+        help="what will run on the line; auto is what the file of --station says, else TensorRT where it is installed "
+        "(default: %(default)s)",
     )
     parser.add_argument("--confident", action="store_true", help="ask that the 95 %% bound meets the rate")
     parser.add_argument(
@@ -67,10 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_sensitivity,
         default=1.0,
         metavar="S",
-        help="2 catches defects of half the error, 0.5 rejects fewer good parts; the promise follows",
+        help="2 catches defects of half the error, 0.5 rejects fewer good parts; the promise follows (default: %(default)s)",
     )
     parser.add_argument(
-        "--min-area-px", type=positive, metavar="N", help="smallest defect that counts, in camera pixels"
+        "--min-area-px",
+        type=positive,
+        metavar="N",
+        help="area of the smallest defect that counts, in camera pixels (default: a quarter of the smoothing box)",
     )
     parser.add_argument(
         "--exclude",
@@ -83,14 +94,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--group-by",
         choices=get_args(GroupBy),
-        help="what counts as one: a part, as groups.csv says, a block of 20 frames, or none: each frame. Where not "
-        "given: what groups.csv says, else what training was told of the frames that it got, else each frame; of a "
-        "camera, blocks",
+        help="what counts as one: a part, as groups.csv says, a block of 20 frames, or none: each frame (default: what "
+        "groups.csv says, else what training was told of the frames that it got, else each frame; of a camera, blocks)",
     )
     parser.add_argument(
         "--ignore", type=Path, metavar="PICTURE", help="what is never inspected, white on black, as large as a frame"
     )
-    parser.add_argument("--note", default="", help="why, for the history")
+    parser.add_argument("--note", default="", metavar="TEXT", help="why, for the history")
     parser.add_argument("--no-activate", action="store_true", help="write the revision without putting it in force")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page: promise, what is caught, suspects")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the calibration there")

@@ -18,8 +18,10 @@ HELP = "compare the verdicts that a PLC received with the truth, and write a pag
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", type=Path, help="recipe folder")
-    parser.add_argument("dataset", type=Path, help="labelled data set; the agent ran on its folder test")
+    parser.add_argument("recipe", type=Path, metavar="RECIPE", help="recipe folder")
+    parser.add_argument(
+        "dataset", type=Path, metavar="DATASET", help="labelled data set; the agent ran on its folder test"
+    )
     parser.add_argument("--verdicts", type=Path, required=True, metavar="FILE", help="from `edge-agent watch --json`")
     parser.add_argument("--html", type=Path, required=True, metavar="FILE", help="page to write")
     parser.add_argument("--picture", type=Path, metavar="PNG", help="write the clearest reject as one picture, too")

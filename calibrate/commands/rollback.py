@@ -14,7 +14,7 @@ HELP = "put in force again what was before the present threshold revision"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help="recipe folder")
-    parser.add_argument("--note", default="", help="why, for the log")
+    parser.add_argument("--note", default="", metavar="TEXT", help="why, for the history")
 
 
 def run(arguments: argparse.Namespace) -> int:

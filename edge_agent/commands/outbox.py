@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="send none of the waiting verdicts any more; the audit log keeps their ids",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what waits there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write there what waits")
 
 
 def run(arguments: argparse.Namespace) -> int:

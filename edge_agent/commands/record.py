@@ -19,9 +19,13 @@ EXIT_INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--camera", required=True, metavar="URI", help="folder://, file://, v4l2://, synthetic://, …")
+    parser.add_argument(
+        "--camera", required=True, metavar="URI", help="v4l2://, gst://, rtsp://, folder://, file:// or synthetic://"
+    )
     parser.add_argument("folder", type=Path, metavar="DIR", help="where the frames go; made if it is missing")
-    parser.add_argument("--frames", type=_at_least_one, metavar="N", help="stop after so many (default: at the end)")
+    parser.add_argument(
+        "--frames", type=_at_least_one, metavar="N", help="stop after so many (default: at the camera's end)"
+    )
     parser.add_argument("--labelled", action="store_true", help="MVTec AD layout with masks (synthetic cameras only)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts there")
 

@@ -24,7 +24,7 @@ EXIT_CHANGED = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="station file")
-    parser.add_argument("folder", type=Path, help="recorded frames; folders below it are taken too")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="recorded frames; folders below it are taken too")
     parser.add_argument("--results", type=Path, metavar="FILE", help="write one JSON line a frame there")
     parser.add_argument("--expect", type=Path, metavar="FILE", help="results of an earlier run; exit 1 if any changed")
 

@@ -34,24 +34,36 @@ _REMEMBERED_MASKS = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--broker", required=True, metavar="HOST:PORT", help="mqtts://HOST:PORT for TLS")
-    parser.add_argument("--site", required=True)
-    parser.add_argument("--station", required=True)
-    parser.add_argument("--prefix", default="edge/v1", help="first levels of the topics (default: %(default)s)")
+    parser.add_argument("--broker", required=True, metavar="HOST:PORT", help="of the broker; mqtts://HOST:PORT for TLS")
+    parser.add_argument("--site", required=True, metavar="NAME", help="as in the station file")
+    parser.add_argument("--station", required=True, metavar="NAME", help="as in the station file")
+    parser.add_argument(
+        "--prefix", default="edge/v1", metavar="TOPIC", help="first levels of the topics (default: %(default)s)"
+    )
     parser.add_argument("--consumer", metavar="NAME", help="acknowledge every verdict under this name")
     parser.add_argument("--trigger", action="store_true", help="ask for parts one at a time, as a PLC does")
     parser.add_argument("--parts", type=int, metavar="N", help="end after N parts (default: never)")
     parser.add_argument("--recipe", metavar="NAME", help="what the parts need; a verdict of another one is a reject")
-    parser.add_argument("--interval-ms", type=int, default=100, help="from trigger to trigger (default: %(default)s)")
-    parser.add_argument("--timeout-ms", type=int, default=1000, help="the PLC's own timer (default: %(default)s)")
-    parser.add_argument("--start-timeout-s", type=float, default=30.0, help="wait for `ready` (default: %(default)s)")
+    parser.add_argument(
+        "--interval-ms", type=int, default=100, metavar="N", help="from trigger to trigger (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--timeout-ms", type=int, default=1000, metavar="N", help="the PLC's own timer (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--start-timeout-s",
+        type=float,
+        default=30.0,
+        metavar="N",
+        help="wait for broker and `ready` (default: %(default)s)",
+    )
     parser.add_argument("--accept-simulated", action="store_true", help="demos only: act on simulated verdicts")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write one JSON line a part")
-    parser.add_argument("--username")
+    parser.add_argument("--username", metavar="NAME", help="for the broker (default: none)")
     parser.add_argument("--password-env", metavar="VARIABLE", help="environment variable that holds the password")
     parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="authority of the broker (default: the system's)")
     parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="our certificate, with --tls-key")
-    parser.add_argument("--tls-key", type=Path, metavar="FILE")
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its key, without a passphrase")
 
 
 def run(arguments: argparse.Namespace) -> int:

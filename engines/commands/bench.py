@@ -33,19 +33,25 @@ Figures = dict[str, dict[str, float]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help="recipe folder")
     parser.add_argument(
-        "--engine", choices=["cpu", "tensorrt"], default="cpu", help="what runs the models; cpu where not given"
+        "--engine", choices=["cpu", "tensorrt"], default="cpu", help="what runs the models (default: %(default)s)"
     )
-    parser.add_argument("--runs", type=int, default=100, metavar="N", help="inferences with each")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="cpu: threads of one inference")
+    parser.add_argument(
+        "--runs", type=int, default=100, metavar="N", help="inferences with each (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="cpu: threads of one inference (default: %(default)s)"
+    )
     parser.add_argument(
         "--memory",
         choices=FRAME_MEMORIES,
         action="append",
-        help="tensorrt: a way of the frames to the GPU; give it again for more. All four where not given: then the "
-        "fastest is recorded beside the plan, and used from then on",
+        help="tensorrt: a way of the frames to the GPU; give it again for more (default: all four, and the fastest is "
+        "recorded beside the plan and used from then on)",
     )
-    parser.add_argument("--cuda", choices=BINDINGS, default="auto", help="tensorrt: how CUDA is used from Python")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    parser.add_argument(
+        "--cuda", choices=BINDINGS, default="auto", help="tensorrt: how CUDA is used from Python (default: %(default)s)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
 
 
 def run(arguments: argparse.Namespace) -> int:

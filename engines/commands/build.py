@@ -31,10 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--builder",
         choices=["tensorrt", "torch2trt"],
-        help="who builds it; where not given, any plan that is there will do, else tensorrt builds one",
+        help="who builds it (default: any plan that is there will do, else tensorrt builds one)",
     )
-    parser.add_argument("--cuda", choices=BINDINGS, default="auto", help="how CUDA is used from Python")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was built")
+    parser.add_argument(
+        "--cuda", choices=BINDINGS, default="auto", help="how CUDA is used from Python (default: %(default)s)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write there what was built")
 
 
 def run(arguments: argparse.Namespace) -> int:

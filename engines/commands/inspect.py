@@ -22,17 +22,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "target", type=Path, nargs="?", metavar="RECIPE|PLAN", help="recipe folder, or a plan of the cache directory"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was found")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument("--corruptions", type=Path, metavar="IMAGES", help="draw each kind on images of this folder")
     parser.add_argument(
-        "--out", type=Path, default=DEFAULT_SHEET, metavar="FILE", help=f"the picture, {DEFAULT_SHEET} if not given"
+        "--out", type=Path, default=DEFAULT_SHEET, metavar="FILE", help="the picture (default: %(default)s)"
     )
-    parser.add_argument("--size", type=map_size, default=256, metavar="N|WxH", help="size of the frames, as in train")
+    parser.add_argument(
+        "--size",
+        type=map_size,
+        default=256,
+        metavar="N|WxH",
+        help="size of the frames in pixels, as in train (default: %(default)s)",
+    )
     parser.add_argument("--rotates", action="store_true", help="the part lies at any angle")
     parser.add_argument(
-        "--resize", choices=["letterbox", "stretch"], help="how images of other sizes are made one size"
+        "--resize",
+        choices=["letterbox", "stretch"],
+        help="how images of several sizes are made one size (default: they are refused)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same sheet")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="the same seed gives the same sheet (default: %(default)s)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

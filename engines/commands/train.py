@@ -21,55 +21,74 @@ DEFAULT_STEPS = 1500
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", type=Path, metavar="IMAGES", help="folder of good images of one part")
-    parser.add_argument("--recipe", type=Path, required=True, metavar="DIR", help="folder to make")
-    parser.add_argument("--name", help="name of the part; the folder's where not given")
+    parser.add_argument(
+        "--recipe", type=Path, required=True, metavar="DIR", help="folder to make; one that is there is not overwritten"
+    )
+    parser.add_argument("--name", metavar="NAME", help="name of the part (default: the folder's)")
     parser.add_argument(
         "--size",
         type=map_size,
         default=256,
         metavar="N|WxH",
-        help="size of the anomaly maps: N takes about N x N pixels in the region's own aspect, WxH exactly this",
+        help="size of the anomaly maps in pixels: N takes about N x N in the region's own aspect, WxH exactly this "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--tiles",
         default="1x1",
         metavar="RxC",
-        help="for small defects: the network sees the frame in R rows and C columns of overlapping tiles, each of --size N",
+        help="for small defects: the network sees the frame in R rows and C columns of overlapping tiles, each of --size N "
+        "(default: %(default)s)",
     )
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=int, metavar="N", help=f"training steps, {DEFAULT_STEPS} where not given")
-    length.add_argument("--minutes", type=float, metavar="M", help="training time; fixes the steps after the first 20")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same network")
-    parser.add_argument(
-        "--width", type=int, default=32, metavar="N", help="channels of the first level, multiple of 16"
+    length.add_argument("--steps", type=int, metavar="N", help=f"training steps (default: {DEFAULT_STEPS})")
+    length.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="training time in minutes; fixes the number of steps after the first 20",
     )
-    parser.add_argument("--qat", action="store_true", help="let the last steps round as INT8 will")
-    parser.add_argument("--batch", type=int, default=8, metavar="N", help="images a step")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="the same seed gives the same network (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--width",
+        type=int,
+        default=32,
+        metavar="N",
+        help="channels of the first level, multiple of 16 (default: %(default)s)",
+    )
+    parser.add_argument("--qat", action="store_true", help="let the last 15 %% of the steps round as INT8 will")
+    parser.add_argument("--batch", type=int, default=8, metavar="N", help="images a step (default: %(default)s)")
     parser.add_argument(
         "--objective",
         choices=objective_names(),
         default=DEFAULT_OBJECTIVE,
-        help=f"by which task the network learns what is normal; {DEFAULT_OBJECTIVE} where not given",
+        metavar="NAME",
+        help=f"by which task the network learns what is normal: {', '.join(objective_names())} (default: %(default)s)",
     )
     parser.add_argument(
-        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto takes CUDA where there is such a device"
+        "--device",
+        choices=["auto", "cpu", "cuda"],
+        default="auto",
+        help="where it trains; auto takes CUDA where there is such a device (default: %(default)s)",
     )
     parser.add_argument(
         "--errors",
         metavar="NAMES",
-        help="one to three of l2, ssim, msgms, learned; what tells synthetic defects best where not given",
+        help="error maps, one to three of l2, ssim, msgms, learned (default: what tells synthetic defects best)",
     )
-    parser.add_argument(
-        "--roi", metavar="X,Y,W,H", help="inspected region in camera pixels; the whole frame if not given"
-    )
+    parser.add_argument("--roi", metavar="X,Y,W,H", help="inspected region in camera pixels (default: the whole frame)")
     parser.add_argument("--rotates", action="store_true", help="the part lies at any angle")
     parser.add_argument(
-        "--resize", choices=["letterbox", "stretch"], help="how images of other sizes are made one size"
+        "--resize",
+        choices=["letterbox", "stretch"],
+        help="how images of several sizes are made one size (default: they are refused)",
     )
     parser.add_argument(
         "--tensorboard", type=Path, metavar="DIR", help="write loss, learning rate and pictures for TensorBoard"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of the training")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of the training there")
 
 
 def run(arguments: argparse.Namespace) -> int:

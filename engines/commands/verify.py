@@ -32,11 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--engine",
         choices=["cpu", "tensorrt"],
         default="cpu",
-        help="tensorrt: also run the golden frames on the GPU, through the plan of this machine",
+        help="tensorrt: also run the golden frames on the GPU, through the plan of this machine (default: %(default)s)",
     )
-    parser.add_argument("--cuda", choices=BINDINGS, default="auto", help="tensorrt: how CUDA is used from Python")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="CPU threads of one inference")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result")
+    parser.add_argument(
+        "--cuda", choices=BINDINGS, default="auto", help="tensorrt: how CUDA is used from Python (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="cpu: threads of one inference (default: %(default)s)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
 
 
 def run(arguments: argparse.Namespace) -> int:
