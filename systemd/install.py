@@ -10,6 +10,7 @@ import argparse
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ from installation import Installation, look_at
 
 from engines.errors import AgentError, ConfigError
 from engines.files import replace_file
-from engines.recipe import THRESHOLDS_FOLDER
+from engines.recipe import MANIFEST, THRESHOLDS_FOLDER
 
 _HERE = Path(__file__).parent
 _EX_IOERR = 74
@@ -42,6 +43,10 @@ def install(wanted: Installation) -> None:
         _make_own(wanted.root / folder / wanted.name, owner)
     if not wanted.recipe.exists():
         _copy_recipe(wanted, owner)
+    for manifest in (wanted.root / places.RECIPES).glob(f"*/{MANIFEST}"):
+        # Also one that a person has put there.
+        if not _is_handed_over(manifest.parent, owner):
+            _hand_over(manifest.parent, owner)
     _check(wanted, owner)
     link = wanted.root / places.STATION_FILES / places.RECIPES.name
     if not link.exists():
@@ -70,20 +75,33 @@ def _make_own(folder: Path, owner: pwd.struct_passwd | None) -> None:
 
 
 def _copy_recipe(wanted: Installation, owner: pwd.struct_passwd | None) -> None:
-    """Copy it whole or not at all; the service's group may add threshold revisions to it, and nothing else."""
+    """Copy it whole or not at all."""
     partial = wanted.recipe.with_name(f".{wanted.recipe.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(wanted.source, partial, copy_function=shutil.copyfile)
-    log = partial / THRESHOLDS_FOLDER / "log.jsonl"
+    _hand_over(partial, owner)
+    partial.rename(wanted.recipe)
+
+
+def _is_handed_over(recipe: Path, owner: pwd.struct_passwd | None) -> bool:
+    folder = recipe / THRESHOLDS_FOLDER
+    if not folder.is_dir():
+        return False
+    found = folder.stat()
+    return bool(found.st_mode & stat.S_ISGID) and (owner is None or found.st_gid == owner.pw_gid)
+
+
+def _hand_over(recipe: Path, owner: pwd.struct_passwd | None) -> None:
+    """Let the service's group add threshold revisions to a recipe, and change nothing else of it."""
+    log = recipe / THRESHOLDS_FOLDER / "log.jsonl"
     log.parent.mkdir(exist_ok=True)
     log.touch()
-    for path in (partial, *partial.rglob("*")):
+    for path in (recipe, *recipe.rglob("*")):
         if owner:
             os.chown(path, 0, owner.pw_gid)
         path.chmod(0o755 if path.is_dir() else 0o644)
     log.chmod(0o664)
     log.parent.chmod(0o2775)
-    partial.rename(wanted.recipe)
 
 
 def _check(wanted: Installation, owner: pwd.struct_passwd | None) -> None:

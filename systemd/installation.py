@@ -73,7 +73,7 @@ def look_at(station_file: Path, destdir: Path | None) -> Installation:
     station = load_station(station_file)
     text = station_file.read_bytes()
     content: dict[str, Any] = yaml.safe_load(text)
-    _check_state_dir(station)
+    _check_folders(station)
     recipe = root / _place_of_recipe(Path(content["recipe"]), station_file).relative_to("/")
     found = Installation(root, destdir is not None, text, station, _credentials(content), station.recipe, recipe)
     _check_credentials(found)
@@ -99,17 +99,21 @@ def _check_machine(root: Path, *, staged: bool) -> None:
         )
 
 
-def _check_state_dir(station: Station) -> None:
+def _check_folders(station: Station) -> None:
     if station.station == places.RECIPES.name:
         raise StationFileError(
             f"a station cannot be called {station.station}: the recipes lie there.", fix="Give it another name."
         )
     own = Path("/") / places.DATA / station.station
-    if not Path(os.path.normpath(station.state_dir)).is_relative_to(own):
-        raise StationFileError(
-            f"state_dir is {station.state_dir}, but the service may write only in {own}.",
-            fix=f"Write `state_dir: {own}`. To keep it on another disk, mount that disk there.",
-        )
+    written = [("state_dir", station.state_dir, own)]
+    if station.archive:
+        written.append(("archive.folder", station.archive.folder, own / "archive"))
+    for key, folder, right in written:
+        if not Path(os.path.normpath(folder)).is_relative_to(own):
+            raise StationFileError(
+                f"{key} is {folder}, but the service may write only in {own}.",
+                fix=f"Write `{key}: {right}`. To keep it on another disk, mount that disk there.",
+            )
 
 
 def _credentials(content: dict[str, Any]) -> list[str]:

@@ -38,11 +38,23 @@ def test_only_settings_that_this_systemd_knows_are_installed(installed):
 
 
 def test_the_group_may_add_thresholds_and_change_nothing_else_of_the_recipe(installed):
-    recipe = installed.path("/var/lib/edge-agent/recipes/plate")
+    assert_only_thresholds_are_the_group_s(installed.path("/var/lib/edge-agent/recipes/plate"))
+
+
+def assert_only_thresholds_are_the_group_s(recipe):
     writable = {str(path.relative_to(recipe)) for path in recipe.rglob("*") if mode_of(path) & 0o020}
     assert writable == {"thresholds", "thresholds/log.jsonl"}
     assert mode_of(recipe / "thresholds") & stat.S_ISGID
     assert all(mode_of(path) & 0o004 for path in recipe.rglob("*"))
+
+
+def test_the_group_may_add_thresholds_to_a_recipe_that_a_person_put_there(stage):
+    for name in ("cap-blue", "cap-new"):
+        shutil.copytree(stage.bench / "recipes/plate", stage.path(f"/var/lib/edge-agent/recipes/{name}"))
+    shutil.rmtree(stage.path("/var/lib/edge-agent/recipes/cap-new/thresholds"))
+    assert stage.install().returncode == 0
+    for name in ("cap-blue", "cap-new"):
+        assert_only_thresholds_are_the_group_s(stage.path(f"/var/lib/edge-agent/recipes/{name}"))
 
 
 def test_state_and_cache_are_the_service_s_own(installed):
@@ -90,6 +102,17 @@ def test_a_bad_station_file_is_refused_with_every_mistake(stage, refused):
 def test_a_state_dir_that_the_service_cannot_write_is_refused_with_the_right_one(stage, refused, state_dir):
     stage.write(state_dir=state_dir)
     refused(78, "the service may write only in", f"Write `state_dir: /var/lib/edge-agent/{STATION}`")
+
+
+@pytest.mark.parametrize("folder", ["archive", "/data/archive"])
+def test_an_archive_that_the_service_cannot_write_is_refused_with_the_right_one(stage, refused, folder):
+    stage.write(archive={"folder": folder, "max_mb": 10, "keep_days": 1})
+    refused(78, "the service may write only in", f"Write `archive.folder: /var/lib/edge-agent/{STATION}/archive`")
+
+
+def test_an_archive_in_the_state_directory_will_do(stage):
+    stage.write(archive={"folder": f"/var/lib/edge-agent/{STATION}/archive", "max_mb": 10, "keep_days": 1})
+    assert stage.install().returncode == 0
 
 
 def test_a_folder_in_the_state_directory_will_do(stage):
