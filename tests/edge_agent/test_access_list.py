@@ -12,8 +12,10 @@ from mosquitto import _beside, free_port
 from running_station import RunningStation
 
 from edge_agent.cli import main
+from edge_agent.command_client import send_command
 from edge_agent.messages import encode_command
 from edge_agent.mqtt import BrokerAddress, MqttClient
+from edge_agent.station import load_station
 from edge_agent.tls import TlsFiles
 from edge_agent.topics import Topics
 from engines.errors import BrokerRefusedError
@@ -22,9 +24,9 @@ EXAMPLE = Path(__file__).parents[2] / "configs" / "mosquitto"
 TOPICS = Topics("edge/v1", "plant1", "press4")
 AGENT = {"state", "verdict", "mask/1", "late/1", "health", "reply"}
 PLC = {"trigger", "ack"}
-MAY_WRITE = {"press4": AGENT, "plc-press4": PLC, "technician": {"command"}, "stranger": set()}
+MAY_WRITE = {"press4": AGENT | {"command"}, "plc-press4": PLC, "technician": {"command"}, "stranger": set()}
 MAY_READ = {
-    "press4": {"state", "trigger", "ack", "command"},
+    "press4": {"state", "trigger", "ack", "command", "reply"},
     "plc-press4": {"state", "verdict", "mask/1", "health"},
     "technician": AGENT | PLC | {"command"},
     "stranger": set(),
@@ -149,6 +151,8 @@ def test_a_whole_station_needs_no_more_than_the_list_allows(
         technician.publish(TOPICS.command, encode_command("reload", "1"))
         wait_until(lambda: replies)
         assert json.loads(replies[0].payload)["ok"]
+        # As `edge-calibrate fit --station` does, with the station's own certificate.
+        assert send_command(load_station(station.config), "recalibrate", frames=1)["ok"]
         wait_until(lambda: json.loads(healths[-1].payload)["outbox_depth"] == 0, "an empty outbox")
     finally:
         station.kill()
