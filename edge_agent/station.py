@@ -254,8 +254,12 @@ def resolve_secret(reference: str | None) -> str | None:
         return os.environ[name]
     if kind == "cred" and (credential := _credential(name)):
         return credential.read_text().rstrip("\n")
-    where = f"the environment variable {name}" if kind == "env" else f"the credential {name} of the service"
-    raise StationFileError(f"{reference} has no value: {where} is not set.", fix="Set it, or correct the name.")
+    if kind == "env":
+        raise StationFileError(
+            f"{reference} has no value: the environment variable {name} is not set.",
+            fix="Set it, or correct the name.",
+        )
+    raise _no_credential(name)
 
 
 def resolve_file(text: str | None) -> Path | None:
@@ -269,10 +273,7 @@ def resolve_file(text: str | None) -> Path | None:
         return None if text is None else Path(text)
     if credential := _credential(reference[1]):
         return credential
-    raise StationFileError(
-        f"{text} has no value: the service has no credential {reference[1]}.",
-        fix=f"Add LoadCredential={reference[1]}:FILE to the unit, or name a path.",
-    )
+    raise _no_credential(reference[1])
 
 
 def resolve_references(text: str) -> str:
@@ -287,6 +288,14 @@ def resolve_references(text: str) -> str:
 def _credential(name: str) -> Path | None:
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     return Path(folder) / name if folder and (Path(folder) / name).is_file() else None
+
+
+def _no_credential(name: str) -> StationFileError:
+    return StationFileError(
+        f"${{cred:{name}}} has no value: the service's folder of secrets has no file {name}.",
+        fix=f"For the service write /etc/edge-agent/credentials/STATION/{name} and install it again; elsewhere set "
+        "CREDENTIALS_DIRECTORY to the folder that holds the file.",
+    )
 
 
 def _check_no_password(path: Path, uri: str) -> None:

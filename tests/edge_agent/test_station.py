@@ -140,7 +140,7 @@ def test_secrets_come_from_the_environment_or_the_credentials(tmp_path, monkeypa
     assert resolve_secret("${env:STATION_PASSWORD}") == "one"
     assert resolve_secret("${cred:mqtt}") == "two"
     assert resolve_secret(None) is None
-    with pytest.raises(StationFileError, match="the credential gone of the service is not set"):
+    with pytest.raises(StationFileError, match=r"no file gone\. .* set CREDENTIALS_DIRECTORY"):
         resolve_secret("${cred:gone}")
 
 

@@ -228,7 +228,7 @@ def test_tls_parts_that_do_not_fit_are_mistakes(tmp_path, tls, broker, says):
 def test_the_key_may_be_a_credential_of_the_service(tmp_path, agent_files, monkeypatch):
     tls = {"ca_file": agent_files.ca_file, "cert_file": agent_files.cert_file, "key_file": "${cred:key}"}
     station = station_with(tmp_path, tls)
-    with pytest.raises(StationFileError, match="Add LoadCredential=key:FILE to the unit"):
+    with pytest.raises(StationFileError, match="set CREDENTIALS_DIRECTORY to the folder"):
         resolve_broker(station.mqtt)
     credentials = tmp_path / "credentials"
     credentials.mkdir()
