@@ -16,7 +16,7 @@ from calibrate.cli import COMMANDS as CALIBRATE
 from edge_agent.cli import COMMANDS as AGENT
 from edge_agent.drift import FIGURES
 from edge_agent.inspection import REASONS
-from edge_agent.messages import State
+from edge_agent.messages import State, parse_ack, parse_trigger
 from edge_agent.station import Station
 from engines import errors
 from engines.cli import COMMANDS as ENGINES
@@ -123,6 +123,13 @@ def test_every_station_key_is_documented(key):
 @pytest.mark.parametrize("reason", REASONS)
 def test_every_reason_is_documented_with_its_meaning(reason):
     assert f"| `{reason}` | {REASONS[reason]} |" in text_of("docs/plc.md")
+
+
+def test_the_plc_s_example_messages_are_understood():
+    lines = dict(re.findall(r"^    (trigger|ack) +(\{.*\})$", text_of("docs/plc.md"), re.MULTILINE))
+    trigger, ack = parse_trigger(lines["trigger"].encode(), 0), parse_ack(lines["ack"].encode())
+    assert (trigger.meas_id, trigger.recipe, trigger.expires_ms) == (41, "plate", 300)
+    assert ack.consumer == "plc-press4"
 
 
 def states_and_reasons():
