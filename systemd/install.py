@@ -129,8 +129,8 @@ def _environment(wanted: Installation, credentials: Path) -> dict[str, str]:
 
 
 def _system_files(wanted: Installation) -> Iterator[tuple[Path, bytes]]:
-    yield wanted.root / places.SYSUSERS, (_HERE / "sysusers.conf").read_bytes()
-    yield wanted.root / places.UNIT, (_HERE / places.UNIT.name).read_bytes()
+    for name, place in places.COMMON.items():
+        yield wanted.root / place, (_HERE / name).read_bytes()
     folder = places.drop_in_folder()
     for drop_in in (_HERE / folder.name).iterdir():
         if int(drop_in.stem.removeprefix("systemd-")) <= _systemd_version():
@@ -150,6 +150,17 @@ def _systemd_version() -> int:
         return 0
     said = subprocess.run(["systemctl", "--version"], check=True, capture_output=True, text=True).stdout
     return int(said.split()[1])
+
+
+def take_over_rules() -> None:
+    """Let what is plugged in already have the rules for cameras, where devices are the machine's own: not in a container.
+
+    Raises:
+        subprocess.CalledProcessError: udev refuses.
+    """
+    if Path("/run/udev/control").exists():
+        subprocess.run(["udevadm", "control", "--reload"], check=True)
+        subprocess.run(["udevadm", "trigger", "--action=add", "--subsystem-match=usb", "--settle"], check=True)
 
 
 def start(wanted: Installation) -> None:
@@ -178,6 +189,7 @@ def main() -> int:
         wanted = look_at(arguments.station, arguments.destdir)
         install(wanted)
         if not wanted.staged:
+            take_over_rules()
             start(wanted)
     except AgentError as error:
         print(f"install-service: {error}", file=sys.stderr)

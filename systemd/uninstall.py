@@ -38,7 +38,7 @@ def remove(root: Path) -> None:
             drop_in.unlink()
         if not any(folder.iterdir()):
             folder.rmdir()
-    for file in (places.UNIT, places.SYSUSERS):
+    for file in places.COMMON.values():
         (root / file).unlink(missing_ok=True)
 
 

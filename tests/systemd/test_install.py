@@ -15,6 +15,7 @@ from edge_agent.thresholds import load_thresholds
 
 ROOT = SYSTEMD.parent
 CREDENTIALS = f"/etc/edge-agent/credentials/{STATION}"
+OF_THE_SYSTEM = ("etc/systemd", "etc/sysusers.d", "etc/udev")
 DROP_INS = f"/etc/systemd/system/edge-agent@{STATION}.service.d"
 
 
@@ -35,6 +36,15 @@ def test_only_settings_that_this_systemd_knows_are_installed(installed):
     names = {path.name for path in installed.path("/etc/systemd/system/edge-agent@.service.d").glob("*")}
     assert names == {f"systemd-{number}.conf" for number in (253, 254) if number <= systemd_version()}
     assert not installed.path(DROP_INS).exists()
+
+
+def test_what_serves_every_station_is_installed_byte_for_byte(installed):
+    for name, there in (
+        ("sysusers.conf", "/etc/sysusers.d/edge-agent.conf"),
+        ("udev.rules", "/etc/udev/rules.d/60-edge-agent.rules"),
+        ("edge-agent@.service", "/etc/systemd/system/edge-agent@.service"),
+    ):
+        assert installed.path(there).read_bytes() == (SYSTEMD / name).read_bytes()
 
 
 def test_the_group_may_add_thresholds_and_change_nothing_else_of_the_recipe(installed):
@@ -212,10 +222,8 @@ def test_removed_it_leaves_what_a_person_made_and_says_where(stage):
     done = stage.run("uninstall.py")
     assert done.returncode == 0, done.stderr
     left = stage.files()
-    assert {path for path in left if path.startswith(("etc/systemd", "etc/sysusers.d"))} == {
-        f"{DROP_INS[1:]}/override.conf"
-    }
-    assert {path for path in before if not path.startswith(("etc/systemd", "etc/sysusers.d"))} <= {*left}
+    assert {path for path in left if path.startswith(OF_THE_SYSTEM)} == {f"{DROP_INS[1:]}/override.conf"}
+    assert {path for path in before if not path.startswith(OF_THE_SYSTEM)} <= {*left}
     assert outbox.read_bytes() == b"verdicts"
     assert stage.path("/var/lib/edge-agent/recipes/plate/thresholds/current").exists()
     for kept in ("/etc/edge-agent", "/var/lib/edge-agent", "/var/cache/edge-agent", "/opt/edge-agent"):

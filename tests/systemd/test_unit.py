@@ -68,6 +68,13 @@ def test_little_of_the_machine_is_exposed(system):
     assert "Overall exposure level" in done.stdout
 
 
+def test_a_camera_that_is_plugged_in_after_the_start_may_be_opened():
+    """Names count only where the driver is loaded at the start; of what has a fixed number, the number always counts."""
+    allowed = values_of(SYSTEMD / BASE, "DeviceAllow")
+    assert {"char-81 rw", "char-189 rw"} <= {*allowed}
+    assert not {"char-video4linux rw", "char-usb_device rw"} & {*allowed}
+
+
 @pytest.mark.parametrize(
     ("needed", "newer"), [(253, {"Type=notify-reload"}), (254, {"RestartSteps=4", "RestartMaxDelaySec=10"})]
 )
