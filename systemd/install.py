@@ -152,12 +152,16 @@ def _systemd_version() -> int:
     return int(said.split()[1])
 
 
-def take_over_rules() -> None:
-    """Let what is plugged in already have the rules for cameras, where devices are the machine's own: not in a container.
+def settle_machine() -> None:
+    """Keep the journal from now on, and let cameras that are plugged in already have the rules for them.
 
     Raises:
-        subprocess.CalledProcessError: udev refuses.
+        subprocess.CalledProcessError: systemd or udev refuses.
     """
+    subprocess.run(["systemctl", "try-restart", "systemd-journald.service"], check=True)
+    # journald makes the folder for root alone; this gives it the group that may read. It complains, too, of what others wrote.
+    subprocess.run(["systemd-tmpfiles", "--create", "--prefix=/var/log/journal"], check=False)
+    # Devices are not a container's.
     if Path("/run/udev/control").exists():
         subprocess.run(["udevadm", "control", "--reload"], check=True)
         subprocess.run(["udevadm", "trigger", "--action=add", "--subsystem-match=usb", "--settle"], check=True)
@@ -189,7 +193,7 @@ def main() -> int:
         wanted = look_at(arguments.station, arguments.destdir)
         install(wanted)
         if not wanted.staged:
-            take_over_rules()
+            settle_machine()
             start(wanted)
     except AgentError as error:
         print(f"install-service: {error}", file=sys.stderr)

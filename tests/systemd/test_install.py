@@ -42,6 +42,7 @@ def test_what_serves_every_station_is_installed_byte_for_byte(installed):
     for name, there in (
         ("sysusers.conf", "/etc/sysusers.d/edge-agent.conf"),
         ("udev.rules", "/etc/udev/rules.d/60-edge-agent.rules"),
+        ("journald.conf", "/etc/systemd/journald.conf.d/edge-agent.conf"),
         ("edge-agent@.service", "/etc/systemd/system/edge-agent@.service"),
     ):
         assert installed.path(there).read_bytes() == (SYSTEMD / name).read_bytes()

@@ -1,6 +1,7 @@
 """The unit: systemd finds nothing to complain about, and the agent gets ready on what it may see and write."""
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -73,6 +74,15 @@ def test_a_camera_that_is_plugged_in_after_the_start_may_be_opened():
     allowed = values_of(SYSTEMD / BASE, "DeviceAllow")
     assert {"char-81 rw", "char-189 rw"} <= {*allowed}
     assert not {"char-video4linux rw", "char-usb_device rw"} & {*allowed}
+
+
+@needs_systemd
+def test_the_journal_is_kept_on_disk_whatever_the_image_says(system, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(system.path("/etc/systemd"), root / "etc/systemd")
+    (root / "etc/systemd/journald.conf").write_text("[Journal]\nStorage=volatile\n")
+    done = analyze("cat-config", f"--root={root}", "systemd/journald.conf")
+    assert re.findall("^Storage=(.*)", done.stdout, re.MULTILINE) == ["volatile", "persistent"]
 
 
 @pytest.mark.parametrize(
