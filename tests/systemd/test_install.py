@@ -232,6 +232,39 @@ def test_removed_it_leaves_what_a_person_made_and_says_where(stage):
     assert stage.run("uninstall.py").returncode == 0
 
 
+@pytest.fixture
+def two_stations(stage):
+    """press4 and press5, with a secret each."""
+    for name in (STATION, "press5"):
+        stage.write(station=name, state_dir=f"/var/lib/edge-agent/{name}", mqtt={"password": "${cred:mqtt-password}"})
+        stage.write(mqtt={"username": name})
+        secret = stage.path(f"/etc/edge-agent/credentials/{name}/mqtt-password")
+        secret.parent.mkdir(parents=True)
+        secret.write_text("hunter2")
+        assert stage.install().returncode == 0
+    return stage
+
+
+def test_one_of_two_stations_is_removed_and_the_other_is_as_it_was(two_stations):
+    before = two_stations.files()
+    done = two_stations.run("uninstall.py", f"/etc/edge-agent/{STATION}.yaml")
+    assert done.returncode == 0, done.stderr
+    assert {*before} - {*two_stations.files()} == {f"{DROP_INS[1:]}/credentials.conf"}
+    for kept in (f"/etc/edge-agent/{STATION}.yaml", CREDENTIALS, f"/var/lib/edge-agent/{STATION}"):
+        assert str(two_stations.path(kept)) in done.stdout
+    assert "press5" not in done.stdout
+
+
+def test_a_station_that_is_not_there_is_not_taken_for_all(two_stations):
+    before = two_stations.files()
+    for station in ("station.yaml", "press"):
+        done = two_stations.run("uninstall.py", station)
+        assert done.returncode == 64
+        assert f"there is no station {station.removesuffix('.yaml')}. " in done.stderr
+        assert f"{STATION}, press5" in done.stderr
+    assert two_stations.files() == before
+
+
 def test_the_uninstaller_needs_nothing_but_python(stage):
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(SYSTEMD)!r}); import uninstall"],
@@ -248,6 +281,9 @@ def test_make_installs_and_removes(stage):
         [*make, "install-service", f"STATION={stage.station_file}"], check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+    assert stage.path("/etc/systemd/system/edge-agent@.service").exists()
+    wrong = subprocess.run([*make, "uninstall-service", "STATION=press"], check=False, capture_output=True, text=True)
+    assert "there is no station press." in wrong.stderr
     assert stage.path("/etc/systemd/system/edge-agent@.service").exists()
     done = subprocess.run([*make, "uninstall-service"], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ import re
 import shutil
 import struct
 import subprocess
+from pathlib import Path
 
 import pytest
 from staged_station import SYSTEMD, systemd_version
@@ -23,7 +24,7 @@ UNSHARE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-ro
 
 
 def can_try_rules():
-    if shutil.which("udevadm") is None or shutil.which("unshare") is None or not os.path.isdir("/etc/udev/rules.d"):
+    if None in map(shutil.which, ("udevadm", "unshare")) or not Path("/etc/udev/rules.d").is_dir():
         return False
     return subprocess.run([*UNSHARE, "true"], check=False, capture_output=True).returncode == 0
 
@@ -92,7 +93,5 @@ def test_usb_cameras_stay_awake_and_usb3_vision_is_open_to_the_service_and_nothi
 
 @pytest.mark.skipif(systemd_version() < 254, reason="needs udevadm verify of systemd 254 or newer")
 def test_udev_understands_every_line():
-    done = subprocess.run(
-        ["udevadm", "verify", SYSTEMD / "udev.rules"], check=False, capture_output=True, text=True
-    )
+    done = subprocess.run(["udevadm", "verify", SYSTEMD / "udev.rules"], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
