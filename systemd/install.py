@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import yaml
 from installation import Installation, look_at
 
 from engines.errors import AgentError, ConfigError
-from engines.files import replace_file
+from engines.files import replace_file, sync_directory
 from engines.recipe import THRESHOLDS_FOLDER
 
 _HERE = Path(__file__).parent
@@ -47,13 +48,14 @@ def install(wanted: Installation) -> None:
     if not link.exists():
         # So `recipe: recipes/NAME` means the same here as where the station file came from.
         link.symlink_to(os.path.relpath(wanted.root / places.RECIPES, link.parent))
-    replace_file(wanted.station_file, wanted.text)
-    for station in ("", wanted.name):
-        for old in places.our_drop_ins(wanted.root, station):
-            old.unlink()
-    for target, text in _system_files(wanted):
+    files = {**dict(_system_files(wanted)), wanted.station_file: wanted.text}
+    for target, text in files.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         replace_file(target, text)
+    # Only now: what is interrupted before has taken nothing from a station that runs.
+    for station in ("", wanted.name):
+        for old in {*places.our_drop_ins(wanted.root, station)} - {*files}:
+            old.unlink()
 
 
 def _make_user() -> pwd.struct_passwd:
@@ -63,10 +65,16 @@ def _make_user() -> pwd.struct_passwd:
 
 def _make_own(folder: Path, owner: pwd.struct_passwd | None) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-    if owner and folder.stat().st_uid != owner.pw_uid:
-        # A new one, a disk that was mounted there, or one from another device.
-        for path in (folder, *folder.rglob("*")):
-            os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+    if owner is None:
+        return
+    # A new one, a disk that was mounted there, one from another device, or what somebody wrote as root.
+    os.chown(folder, owner.pw_uid, owner.pw_gid)
+    for _, folders, files, there in os.fwalk(folder):
+        for name in (*folders, *files):
+            # An agent that runs may have removed it.
+            with suppress(FileNotFoundError):
+                if os.stat(name, dir_fd=there, follow_symlinks=False).st_uid != owner.pw_uid:
+                    os.chown(name, owner.pw_uid, owner.pw_gid, dir_fd=there, follow_symlinks=False)
 
 
 def _copy_recipe(wanted: Installation, owner: pwd.struct_passwd | None) -> None:
@@ -83,7 +91,10 @@ def _copy_recipe(wanted: Installation, owner: pwd.struct_passwd | None) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
     log.chmod(0o664)
     log.parent.chmod(0o2775)
+    # A name that outlasts a power cut must not stand for files that do not.
+    os.sync()
     partial.rename(wanted.recipe)
+    sync_directory(wanted.recipe.parent)
 
 
 def _check(wanted: Installation, owner: pwd.struct_passwd | None) -> None:
@@ -189,6 +200,8 @@ def main() -> int:
     parser.add_argument("station", type=Path, metavar="FILE", help="station file")
     parser.add_argument("--destdir", type=Path, metavar="DIR", help="install into this folder, and start nothing")
     arguments = parser.parse_args()
+    # Root's own may be 077, and then the service could not read what is installed.
+    os.umask(0o022)
     try:
         wanted = look_at(arguments.station, arguments.destdir)
         install(wanted)

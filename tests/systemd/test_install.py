@@ -1,5 +1,7 @@
 """The installer: what it lays out, what it refuses before it changes anything, and what stays when it is undone."""
 
+import os
+import pwd
 import shutil
 import stat
 import subprocess
@@ -144,6 +146,77 @@ def test_what_check_refuses_is_not_installed(stage, refused):
     assert "`edge-agent check` refuses the station" in done.stderr
     assert not stage.path("/etc/systemd").exists()
     assert not stage.path(f"/etc/edge-agent/{STATION}.yaml").exists()
+
+
+def test_the_service_can_read_what_a_careful_root_installs(stage):
+    words = [sys.executable, SYSTEMD / "install.py", stage.station_file, "--destdir", stage.root]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, umask=0o077)
+    assert done.returncode == 0, done.stderr
+    folders = [path for top in ("etc", "var") for path in stage.path(top).rglob("*") if path.is_dir()]
+    own = [stage.path(f"/var/{kind}/edge-agent/{STATION}") for kind in ("lib", "cache")]
+    assert [path for path in folders if not mode_of(path) & 0o001 and not any(map(path.is_relative_to, own))] == []
+
+
+def test_an_installation_that_is_interrupted_takes_nothing_from_a_station_that_runs(stage):
+    stage.write(mqtt={"username": "press4", "password": "${cred:mqtt-password}"})
+    secret = stage.path(f"{CREDENTIALS}/mqtt-password")
+    secret.parent.mkdir(parents=True)
+    secret.write_text("hunter2")
+    assert stage.install().returncode == 0
+    before = stage.files()
+    unit = stage.path("/etc/systemd/system/edge-agent@.service")
+    unit.unlink()
+    unit.mkdir()
+    assert stage.install().returncode == 74
+    assert {*before} - {*stage.files()} == {"etc/systemd/system/edge-agent@.service"}
+
+
+def test_a_recipe_has_its_name_only_when_all_of_it_is_on_disk(stage):
+    words = [sys.executable, "-c", WATCHED, SYSTEMD / "install.py", stage.station_file, "--destdir", stage.root]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "written back: ['.plate.partial']\n" in done.stdout
+
+
+# Only a machine without power would tell.
+WATCHED = """
+import os, runpy, sys
+write_back = os.sync
+def sync():
+    write_back()
+    print("written back:", os.listdir(f"{sys.argv[-1]}/var/lib/edge-agent/recipes"))
+os.sync = sync
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away: run as root")
+def test_what_root_wrote_into_the_state_directory_becomes_the_service_s(tmp_path):
+    user = next(account for account in pwd.getpwall() if account.pw_uid)
+    folder = tmp_path / "press4"
+    folder.mkdir()
+    secret = tmp_path / "secret"
+    secret.touch()
+    (folder / "archive").mkdir()
+    (folder / "archive/frame.png").touch()
+    (folder / "link").symlink_to(secret)
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    done = subprocess.run(
+        [sys.executable, "-c", MAKE_OWN, SYSTEMD, folder, user.pw_name], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (folder / "archive/frame.png").stat().st_uid == user.pw_uid
+    assert secret.stat().st_uid == 0
+
+
+MAKE_OWN = """
+import pathlib, pwd, sys
+sys.path.insert(0, sys.argv[1])
+import install
+install._make_own(pathlib.Path(sys.argv[2]), pwd.getpwnam(sys.argv[3]))
+"""
 
 
 def test_a_missing_program_is_said(stage, refused):
