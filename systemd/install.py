@@ -20,6 +20,7 @@ from typing import Any
 
 import places
 import yaml
+from activation import settle_machine, start
 from installation import Installation, look_at
 
 from engines.errors import AgentError, ConfigError
@@ -163,37 +164,6 @@ def _systemd_version() -> int:
     return int(said.split()[1])
 
 
-def settle_machine() -> None:
-    """Keep the journal from now on, and let cameras that are plugged in already have the rules for them.
-
-    Raises:
-        subprocess.CalledProcessError: systemd or udev refuses.
-    """
-    subprocess.run(["systemctl", "try-restart", "systemd-journald.service"], check=True)
-    # journald makes the folder for root alone; this gives it the group that may read. It complains, too, of what others wrote.
-    subprocess.run(["systemd-tmpfiles", "--create", "--prefix=/var/log/journal"], check=False)
-    # Devices are not a container's.
-    if Path("/run/udev/control").exists():
-        subprocess.run(["udevadm", "control", "--reload"], check=True)
-        subprocess.run(["udevadm", "trigger", "--action=add", "--subsystem-match=usb", "--settle"], check=True)
-
-
-def start(wanted: Installation) -> None:
-    """Enable the service and start it, or start it again; returns when it is ready.
-
-    Raises:
-        ConfigError: It does not start.
-    """
-    unit = f"edge-agent@{wanted.name}.service"
-    try:
-        for words in (["daemon-reload"], ["enable", unit], ["restart", unit]):
-            subprocess.run(["systemctl", *words], check=True)
-    except subprocess.CalledProcessError as problem:
-        raise ConfigError(
-            f"{unit} is installed but does not start.", fix=f"Read why: journalctl -u {unit} -n 30 --no-pager"
-        ) from problem
-
-
 def main() -> int:
     """Run the program; returns a sysexits code."""
     parser = argparse.ArgumentParser(prog="install-service", description=(__doc__ or "").splitlines()[0])
@@ -207,7 +177,7 @@ def main() -> int:
         install(wanted)
         if not wanted.staged:
             settle_machine()
-            start(wanted)
+            start(wanted.name)
     except AgentError as error:
         print(f"install-service: {error}", file=sys.stderr)
         return error.exit_code

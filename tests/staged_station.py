@@ -53,7 +53,7 @@ class Stage:
     def write(self, **changes) -> None:
         """Change the bench's station file."""
         for key, value in changes.items():
-            self.content[key] = {**self.content[key], **value} if isinstance(value, dict) else value
+            self.content[key] = {**self.content.get(key, {}), **value} if isinstance(value, dict) else value
         self.station_file.write_text(yaml.safe_dump(self.content))
 
     def path(self, where: str) -> Path:

@@ -116,6 +116,40 @@ def test_a_recipe_that_the_service_would_not_find_is_refused_with_the_right_plac
     refused(78, f"to {stage.bench / 'recipes'}, and write `recipe: recipes/{Path(recipe).name}`")
 
 
+@pytest.mark.parametrize("folder", ["archive", "/data/archive", "/var/lib/edge-agent/press5/archive"])
+def test_an_archive_that_the_service_cannot_write_is_refused_with_the_right_place(stage, refused, folder):
+    stage.write(archive={"folder": folder, "max_mb": 100, "keep_days": 7})
+    refused(78, "archive.folder is ", f"Write `folder: /var/lib/edge-agent/{STATION}/archive`")
+
+
+@pytest.mark.parametrize("file", ["certs/ca.pem", "/home/alice/ca.pem"])
+def test_a_certificate_that_the_service_would_not_find_is_refused_with_a_place(stage, refused, file):
+    stage.write(mqtt={"broker": "mqtts://127.0.0.1:1", "tls": {"ca_file": file}})
+    refused(78, f"mqtt.tls.ca_file is {file}, which a service would not find", "/etc/edge-agent/ca.pem")
+
+
+@pytest.mark.parametrize("uri", ["folder://frames?loop=1", "file:///home/alice/parts%20of%20monday.mp4"])
+def test_recorded_frames_that_the_service_would_not_find_are_refused(stage, refused, uri):
+    stage.write(camera={"uri": uri})
+    refused(78, "camera.uri is ", "which a service would not find")
+
+
+def test_a_station_that_was_given_another_name_in_its_file_is_refused(stage):
+    """The unit would read it under the old name still, and two agents fight for one camera."""
+    assert stage.install().returncode == 0
+    before = stage.files()
+    there = stage.path(f"/etc/edge-agent/{STATION}.yaml")
+    there.write_text(there.read_text().replace(STATION, "press5"))
+    done = stage.install(there)
+    assert done.returncode == 78, done.stderr
+    assert f"the service reads it as station {STATION}" in done.stderr
+    assert {*stage.files()} == {*before}
+    stage.run("uninstall.py", STATION)
+    there.rename(there.with_name("press5.yaml"))
+    done = stage.install(there.with_name("press5.yaml"))
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_damaged_recipe_is_refused(stage, refused):
     (stage.bench / "recipes/plate/model.cpu.onnx").write_bytes(b"half a mod")
     refused(78, "model.cpu.onnx was altered")
