@@ -7,7 +7,7 @@
 # make gige    cameras on the system's OpenCV: GStreamer, RTSP, and a fake GigE Vision camera
 #
 # sudo make install-service STATION=FILE   make the station of that file a service (docs/operations.md)
-# sudo make uninstall-service              remove the service, and leave all data
+# sudo make uninstall-service              remove the service, and leave all data; with STATION=NAME that station only
 #
 # PYTHON=python3.12       another interpreter (3.10 to 3.13; training needs 3.11 or newer)
 # TORCH_INDEX=URL         where pip looks for torch first, for example PyTorch's index of CPU builds
@@ -78,7 +78,7 @@ install-service:
 	@$(PROGRAMS)/python -B systemd/install.py "$(STATION)" $(if $(DESTDIR),--destdir "$(DESTDIR)")
 
 uninstall-service:
-	@$(PYTHON) -B systemd/uninstall.py $(if $(DESTDIR),--destdir "$(DESTDIR)")
+	@$(PYTHON) -B systemd/uninstall.py $(if $(STATION),"$(STATION)") $(if $(DESTDIR),--destdir "$(DESTDIR)")
 
 clean:
 	rm -rf .venv demo/work build *.egg-info

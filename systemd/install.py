@@ -15,15 +15,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import places
 import yaml
+from activation import settle_machine, start
 from installation import Installation, look_at
 
 from engines.errors import AgentError, ConfigError
-from engines.files import replace_file
+from engines.files import replace_file, sync_directory
 from engines.recipe import MANIFEST, THRESHOLDS_FOLDER
 
 _HERE = Path(__file__).parent
@@ -52,13 +54,14 @@ def install(wanted: Installation) -> None:
     if not link.exists():
         # So `recipe: recipes/NAME` means the same here as where the station file came from.
         link.symlink_to(os.path.relpath(wanted.root / places.RECIPES, link.parent))
-    replace_file(wanted.station_file, wanted.text)
-    for station in ("", wanted.name):
-        for old in places.our_drop_ins(wanted.root, station):
-            old.unlink()
-    for target, text in _system_files(wanted):
+    files = {**dict(_system_files(wanted)), wanted.station_file: wanted.text}
+    for target, text in files.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         replace_file(target, text)
+    # Only now: what is interrupted before has taken nothing from a station that runs.
+    for station in ("", wanted.name):
+        for old in {*places.our_drop_ins(wanted.root, station)} - {*files}:
+            old.unlink()
 
 
 def _make_user() -> pwd.struct_passwd:
@@ -68,10 +71,16 @@ def _make_user() -> pwd.struct_passwd:
 
 def _make_own(folder: Path, owner: pwd.struct_passwd | None) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-    if owner and folder.stat().st_uid != owner.pw_uid:
-        # A new one, a disk that was mounted there, or one from another device.
-        for path in (folder, *folder.rglob("*")):
-            os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
+    if owner is None:
+        return
+    # A new one, a disk that was mounted there, one from another device, or what somebody wrote as root.
+    os.chown(folder, owner.pw_uid, owner.pw_gid)
+    for _, folders, files, there in os.fwalk(folder):
+        for name in (*folders, *files):
+            # An agent that runs may have removed it.
+            with suppress(FileNotFoundError):
+                if os.stat(name, dir_fd=there, follow_symlinks=False).st_uid != owner.pw_uid:
+                    os.chown(name, owner.pw_uid, owner.pw_gid, dir_fd=there, follow_symlinks=False)
 
 
 def _copy_recipe(wanted: Installation, owner: pwd.struct_passwd | None) -> None:
@@ -80,7 +89,10 @@ def _copy_recipe(wanted: Installation, owner: pwd.struct_passwd | None) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(wanted.source, partial, copy_function=shutil.copyfile)
     _hand_over(partial, owner)
+    # A name that outlasts a power cut must not stand for files that do not.
+    os.sync()
     partial.rename(wanted.recipe)
+    sync_directory(wanted.recipe.parent)
 
 
 def _is_handed_over(recipe: Path, owner: pwd.struct_passwd | None) -> bool:
@@ -147,8 +159,8 @@ def _environment(wanted: Installation, credentials: Path) -> dict[str, str]:
 
 
 def _system_files(wanted: Installation) -> Iterator[tuple[Path, bytes]]:
-    yield wanted.root / places.SYSUSERS, (_HERE / "sysusers.conf").read_bytes()
-    yield wanted.root / places.UNIT, (_HERE / places.UNIT.name).read_bytes()
+    for name, place in places.COMMON.items():
+        yield wanted.root / place, (_HERE / name).read_bytes()
     folder = places.drop_in_folder()
     for drop_in in (_HERE / folder.name).iterdir():
         if int(drop_in.stem.removeprefix("systemd-")) <= _systemd_version():
@@ -170,33 +182,20 @@ def _systemd_version() -> int:
     return int(said.split()[1])
 
 
-def start(wanted: Installation) -> None:
-    """Enable the service and start it, or start it again; returns when it is ready.
-
-    Raises:
-        ConfigError: It does not start.
-    """
-    unit = f"edge-agent@{wanted.name}.service"
-    try:
-        for words in (["daemon-reload"], ["enable", unit], ["restart", unit]):
-            subprocess.run(["systemctl", *words], check=True)
-    except subprocess.CalledProcessError as problem:
-        raise ConfigError(
-            f"{unit} is installed but does not start.", fix=f"Read why: journalctl -u {unit} -n 30 --no-pager"
-        ) from problem
-
-
 def main() -> int:
     """Run the program; returns a sysexits code."""
     parser = argparse.ArgumentParser(prog="install-service", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("station", type=Path, metavar="FILE", help="station file")
     parser.add_argument("--destdir", type=Path, metavar="DIR", help="install into this folder, and start nothing")
     arguments = parser.parse_args()
+    # Root's own may be 077, and then the service could not read what is installed.
+    os.umask(0o022)
     try:
         wanted = look_at(arguments.station, arguments.destdir)
         install(wanted)
         if not wanted.staged:
-            start(wanted)
+            settle_machine()
+            start(wanted.name)
     except AgentError as error:
         print(f"install-service: {error}", file=sys.stderr)
         return error.exit_code

@@ -13,14 +13,13 @@ from typing import Any
 
 import places
 import yaml
+from reach import check_files, check_own_folders, is_hidden, place_of_recipe
 
 from edge_agent.station import Station, load_station
 from engines.errors import ConfigError, NoInputError, StationFileError, UsageError
 from engines.recipe import MANIFEST, load_recipe
 
 _REFERENCE = re.compile(r"\$\{(env|cred):([A-Za-z0-9_.-]+)\}")
-# What the unit does not see: ProtectHome, PrivateTmp.
-_HIDDEN = tuple(map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp")))  # noqa: S108 - nothing is written there
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,10 @@ def look_at(station_file: Path, destdir: Path | None) -> Installation:
     station = load_station(station_file)
     text = station_file.read_bytes()
     content: dict[str, Any] = yaml.safe_load(text)
-    _check_folders(station)
-    recipe = root / _place_of_recipe(Path(content["recipe"]), station_file).relative_to("/")
+    _check_name(station, station_file, root)
+    check_own_folders(station)
+    check_files(content)
+    recipe = root / place_of_recipe(Path(content["recipe"]), station_file).relative_to("/")
     found = Installation(root, destdir is not None, text, station, _credentials(content), station.recipe, recipe)
     _check_credentials(found)
     _check_recipe(found)
@@ -92,28 +93,24 @@ def _check_machine(root: Path, *, staged: bool) -> None:
     program = root / places.PROGRAMS / "edge-agent"
     if not os.access(program, os.X_OK):
         raise NoInputError(f"{program} is missing.", fix="Install the program first: docs/operations.md.")
-    if not staged and _is_hidden(Path(sys.base_prefix)):
+    if not staged and is_hidden(Path(sys.base_prefix)):
         raise ConfigError(
             f"the program's Python lies in {sys.base_prefix}, which a service cannot see.",
             fix="Make /opt/edge-agent/.venv again with the system's: /usr/bin/python3 -m venv.",
         )
 
 
-def _check_folders(station: Station) -> None:
+def _check_name(station: Station, station_file: Path, root: Path) -> None:
     if station.station == places.RECIPES.name:
         raise StationFileError(
             f"a station cannot be called {station.station}: the recipes lie there.", fix="Give it another name."
         )
-    own = Path("/") / places.DATA / station.station
-    written = [("state_dir", station.state_dir, own)]
-    if station.archive:
-        written.append(("archive.folder", station.archive.folder, own / "archive"))
-    for key, folder, right in written:
-        if not Path(os.path.normpath(folder)).is_relative_to(own):
-            raise StationFileError(
-                f"{key} is {folder}, but the service may write only in {own}.",
-                fix=f"Write `{key}: {right}`. To keep it on another disk, mount that disk there.",
-            )
+    file = station_file.parent.resolve() / station_file.name
+    if file.parent == root / places.STATION_FILES and file.suffix == ".yaml" and file.stem != station.station:
+        raise StationFileError(
+            f"{file} says `station: {station.station}`, but the service reads it as station {file.stem}.",
+            fix=f"Write `station: {file.stem}`. For another name: docs/operations.md, 'Another name'.",
+        )
 
 
 def _credentials(content: dict[str, Any]) -> list[str]:
@@ -134,23 +131,6 @@ def _check_credentials(found: Installation) -> None:
                 f"${{cred:{name}}} has no value: there is no {file}.",
                 fix=f"Run `sudo install -D -m 600 /dev/stdin {file}`, type the secret, Enter, Ctrl-D.",
             )
-
-
-def _place_of_recipe(written: Path, station_file: Path) -> Path:
-    beside = station_file.resolve().parent / places.RECIPES.name
-    if written.is_absolute():
-        if _is_hidden(written):
-            raise StationFileError(
-                f"recipe is {written}, which a service cannot see.",
-                fix=f"Move it to {beside}, and write `recipe: recipes/{written.name}`.",
-            )
-        return written
-    if written.parent != Path(places.RECIPES.name):
-        raise StationFileError(
-            f"recipe is {written}, but beside an installed station file there is only the folder recipes.",
-            fix=f"Move it to {beside}, and write `recipe: recipes/{written.name}`.",
-        )
-    return Path("/") / places.RECIPES / written.name
 
 
 def _check_recipe(found: Installation) -> None:
@@ -175,7 +155,3 @@ def _check_not_another(found: Installation) -> None:
         fix=f"\nTo keep it, install with STATION={found.station_file}. To replace it, move it away first: "
         f"sudo mv {found.station_file} {found.station_file}.old",
     )
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(path.is_relative_to(hidden) for hidden in _HIDDEN)

@@ -18,6 +18,11 @@ CACHE = Path("var/cache/edge-agent")
 UNITS = Path("etc/systemd/system")
 UNIT = UNITS / "edge-agent@.service"
 SYSUSERS = Path("etc/sysusers.d/edge-agent.conf")
+# After systemd's own 50-udev-default and 60-autosuspend.
+UDEV_RULES = Path("etc/udev/rules.d/60-edge-agent.rules")
+JOURNALD = Path("etc/systemd/journald.conf.d/edge-agent.conf")
+# What serves every station: each file beside this one, and where it goes.
+COMMON = {"sysusers.conf": SYSUSERS, "udev.rules": UDEV_RULES, "journald.conf": JOURNALD, UNIT.name: UNIT}
 # Any other drop-in is a person's.
 _DROP_INS = ("systemd-*.conf", "credentials.conf", "csi-camera.conf")
 

@@ -13,7 +13,7 @@ from typing import Any
 from edge_agent.audit_log import AuditLog
 from edge_agent.outbox_file import translate_errors
 from edge_agent.outbox_rescue import give_up, rescue
-from edge_agent.state_dir import lock_state_dir
+from edge_agent.state_dir import check_state_dir_user, lock_state_dir
 from edge_agent.station import load_station
 from engines.command_line import write_json
 from engines.errors import NoInputError
@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.rescue is None and not path.exists():
         raise NoInputError(f"{station.state_dir} holds no outbox.", fix="The agent makes it at its first start.")
     if arguments.rescue or arguments.give_up:
+        check_state_dir_user(station.state_dir)
         with ExitStack() as resources:
             lock_state_dir(station.state_dir, resources)
             audit = AuditLog(station.state_dir)

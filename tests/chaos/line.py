@@ -47,7 +47,7 @@ class Line:
             opened.callback(self.plc.disconnect)
             self._opened = opened.pop_all()
         self.is_clock_true = True
-        self._converged_s: dict[str, float] = {}
+        self._converged_s: list[tuple[str, float]] = []
         self._usage: list[Usage] = []
         self._journalled: set[int] = set()
         self._judged_up_to = 0
@@ -106,13 +106,14 @@ class Line:
 
     def converges(self, state: str, reason: str | None = None, *, after: str) -> None:
         """Wait for a state that must be there within 5 s from now; the rule judges how long it took."""
-        self._converged_s[after] = self.plc.wait_for(lambda: self.plc.is_state(state, reason), f"state {state}")
+        took_s = self.plc.wait_for(lambda: self.plc.is_state(state, reason), f"state {state}")
+        self._converged_s.append((after, took_s))
 
     def recovers(self, *, after: str) -> None:
-        """Wait until the station says anew that it is ready, and a part gets a verdict: within 5 s from now."""
+        """Wait until the station says anew that it is ready, within 5 s from now, and then for a part's verdict."""
         began = time.monotonic()
         self.wait_for_state("ready", since=began)
-        self._converged_s[after] = time.monotonic() - began
+        self._converged_s.append((after, time.monotonic() - began))
         self.plc.wait_for(lambda: self.plc.ask().verdict, "a verdict")
 
     def wait_for_step(self, meas_id: int, *steps: str) -> None:

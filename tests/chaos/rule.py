@@ -32,14 +32,14 @@ class Evidence:
     Attributes:
         parts: Every part that the consumer asked for.
         accepted: Measurement ids whose trigger the agent acknowledged to the broker, or has in its journal.
-        converged_s: How long the retained `state` took to become true after each fault, by what was expected.
+        converged_s: What happened, and how long the retained `state` took to become true after it, each time.
         usage: Of the agent's process, in order of time; one process only.
         is_clock_true: Whether agent and consumer have the same wall clock.
     """
 
     parts: Mapping[int, Part]
     accepted: frozenset[int]
-    converged_s: Mapping[str, float] = field(default_factory=dict)
+    converged_s: Sequence[tuple[str, float]] = ()
     usage: Sequence[Usage] = ()
     is_clock_true: bool = True
 
@@ -88,7 +88,7 @@ def find_violations(evidence: Evidence) -> Violations:
         let_go=[meas_id for meas_id, part in parts.items() if part.action == "accept" and not _has_pass(part)],
         stale=_stale(evidence),
         undecided=[meas_id for meas_id, part in parts.items() if part.action is None],
-        slow_state=[f"{what}: {s:.1f} s" for what, s in evidence.converged_s.items() if s > CONVERGES_WITHIN_S],
+        slow_state=[f"{what}: {s:.1f} s" for what, s in evidence.converged_s if s > CONVERGES_WITHIN_S],
         growth=_growth(evidence.usage),
     )
 

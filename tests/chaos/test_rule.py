@@ -50,7 +50,7 @@ def test_a_part_that_was_never_accepted_may_time_out():
         (evidence(verdict(captured_at="2027-01-15T07:59:59.999000Z", latency_ms=99.0)), "stale"),
         (evidence(verdict(latency_ms=9.0)), "stale"),
         (evidence(verdict(), action=None), "undecided"),
-        (evidence(verdict(), converged_s={"a fault": 5.1}), "slow_state"),
+        (evidence(verdict(), converged_s=[("a fault", 5.1), ("a fault", 0.1)]), "slow_state"),
         (evidence(verdict(), usage=[Usage(100, 9, 20), Usage(150, 9, 20)]), "growth"),
         (evidence(verdict(), usage=[Usage(100, 9, 20), Usage(100, 11, 20)]), "growth"),
         (evidence(verdict(), usage=[Usage(100, 9, 20), Usage(100, 9, 25)]), "growth"),

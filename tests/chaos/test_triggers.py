@@ -52,6 +52,7 @@ def recipes(fitted_recipe, tmp_path):
 
 def test_parts_that_come_while_the_recipe_changes(make_line, recipes):
     line = make_line(recipe=recipes / "tiny").start()
+    line.plc.ask()
     line.plc.command("select_recipe", "a", recipe="other")
     while "a" not in line.plc.replies:
         line.plc.ask()
@@ -59,6 +60,7 @@ def test_parts_that_come_while_the_recipe_changes(make_line, recipes):
     last = line.plc.ask()
     line.check()
     recipes_seen = [verdict["recipe"] for part in line.plc.parts.values() for verdict in part.verdicts]
+    assert recipes_seen[0] == "tiny"
     assert recipes_seen == sorted(recipes_seen, reverse=True)
     assert last.verdict["recipe"] == "other"
 

@@ -1,6 +1,9 @@
 """`edge-agent outbox`: what waits, what can be rescued of a damaged file, and what a person gives up."""
 
 import json
+import os
+import pwd
+from contextlib import ExitStack
 
 import pytest
 
@@ -64,6 +67,19 @@ def test_a_damaged_verdict_is_shown_as_such(config, tmp_path, capsys):
     outbox.close()
     assert waiting(config, tmp_path) == ["r0", "half"]
     assert "damaged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("what", [["--give-up"], ["--rescue", "damaged.db"]])
+def test_what_another_user_would_leave_there_is_refused(config, tmp_path, capsys, monkeypatch, what):
+    """As root, who may write everywhere: the agent could not open its outbox any more."""
+    with ExitStack() as agent_that_has_stopped:
+        lock_state_dir(tmp_path / "state", agent_that_has_stopped)
+    filled(tmp_path / "state" / "outbox.db", 1)
+    agent = pwd.getpwuid(os.geteuid()).pw_name
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 54321)
+    assert run(config, *what) == 64
+    assert f"sudo -u '{agent}'" in capsys.readouterr().err
+    assert waiting(config, tmp_path) == ["r0"]
 
 
 def test_without_an_outbox_it_says_so(config, capsys):

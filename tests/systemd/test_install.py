@@ -1,5 +1,7 @@
 """The installer: what it lays out, what it refuses before it changes anything, and what stays when it is undone."""
 
+import os
+import pwd
 import shutil
 import stat
 import subprocess
@@ -15,6 +17,7 @@ from edge_agent.thresholds import load_thresholds
 
 ROOT = SYSTEMD.parent
 CREDENTIALS = f"/etc/edge-agent/credentials/{STATION}"
+OF_THE_SYSTEM = ("etc/systemd", "etc/sysusers.d", "etc/udev")
 DROP_INS = f"/etc/systemd/system/edge-agent@{STATION}.service.d"
 
 
@@ -35,6 +38,16 @@ def test_only_settings_that_this_systemd_knows_are_installed(installed):
     names = {path.name for path in installed.path("/etc/systemd/system/edge-agent@.service.d").glob("*")}
     assert names == {f"systemd-{number}.conf" for number in (253, 254) if number <= systemd_version()}
     assert not installed.path(DROP_INS).exists()
+
+
+def test_what_serves_every_station_is_installed_byte_for_byte(installed):
+    for name, there in (
+        ("sysusers.conf", "/etc/sysusers.d/edge-agent.conf"),
+        ("udev.rules", "/etc/udev/rules.d/60-edge-agent.rules"),
+        ("journald.conf", "/etc/systemd/journald.conf.d/edge-agent.conf"),
+        ("edge-agent@.service", "/etc/systemd/system/edge-agent@.service"),
+    ):
+        assert installed.path(there).read_bytes() == (SYSTEMD / name).read_bytes()
 
 
 def test_the_group_may_add_thresholds_and_change_nothing_else_of_the_recipe(installed):
@@ -104,12 +117,6 @@ def test_a_state_dir_that_the_service_cannot_write_is_refused_with_the_right_one
     refused(78, "the service may write only in", f"Write `state_dir: /var/lib/edge-agent/{STATION}`")
 
 
-@pytest.mark.parametrize("folder", ["archive", "/data/archive"])
-def test_an_archive_that_the_service_cannot_write_is_refused_with_the_right_one(stage, refused, folder):
-    stage.write(archive={"folder": folder, "max_mb": 10, "keep_days": 1})
-    refused(78, "the service may write only in", f"Write `archive.folder: /var/lib/edge-agent/{STATION}/archive`")
-
-
 def test_an_archive_in_the_state_directory_will_do(stage):
     stage.write(archive={"folder": f"/var/lib/edge-agent/{STATION}/archive", "max_mb": 10, "keep_days": 1})
     assert stage.install().returncode == 0
@@ -124,6 +131,40 @@ def test_a_folder_in_the_state_directory_will_do(stage):
 def test_a_recipe_that_the_service_would_not_find_is_refused_with_the_right_place(stage, refused, recipe):
     stage.write(recipe=recipe)
     refused(78, f"to {stage.bench / 'recipes'}, and write `recipe: recipes/{Path(recipe).name}`")
+
+
+@pytest.mark.parametrize("folder", ["archive", "/data/archive", "/var/lib/edge-agent/press5/archive"])
+def test_an_archive_that_the_service_cannot_write_is_refused_with_the_right_place(stage, refused, folder):
+    stage.write(archive={"folder": folder, "max_mb": 100, "keep_days": 7})
+    refused(78, "archive.folder is ", f"Write `folder: /var/lib/edge-agent/{STATION}/archive`")
+
+
+@pytest.mark.parametrize("file", ["certs/ca.pem", "/home/alice/ca.pem"])
+def test_a_certificate_that_the_service_would_not_find_is_refused_with_a_place(stage, refused, file):
+    stage.write(mqtt={"broker": "mqtts://127.0.0.1:1", "tls": {"ca_file": file}})
+    refused(78, f"mqtt.tls.ca_file is {file}, which a service would not find", "/etc/edge-agent/ca.pem")
+
+
+@pytest.mark.parametrize("uri", ["folder://frames?loop=1", "file:///home/alice/parts%20of%20monday.mp4"])
+def test_recorded_frames_that_the_service_would_not_find_are_refused(stage, refused, uri):
+    stage.write(camera={"uri": uri})
+    refused(78, "camera.uri is ", "which a service would not find")
+
+
+def test_a_station_that_was_given_another_name_in_its_file_is_refused(stage):
+    """The unit would read it under the old name still, and two agents fight for one camera."""
+    assert stage.install().returncode == 0
+    before = stage.files()
+    there = stage.path(f"/etc/edge-agent/{STATION}.yaml")
+    there.write_text(there.read_text().replace(STATION, "press5"))
+    done = stage.install(there)
+    assert done.returncode == 78, done.stderr
+    assert f"the service reads it as station {STATION}" in done.stderr
+    assert {*stage.files()} == {*before}
+    stage.run("uninstall.py", STATION)
+    there.rename(there.with_name("press5.yaml"))
+    done = stage.install(there.with_name("press5.yaml"))
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_damaged_recipe_is_refused(stage, refused):
@@ -156,6 +197,77 @@ def test_what_check_refuses_is_not_installed(stage, refused):
     assert "`edge-agent check` refuses the station" in done.stderr
     assert not stage.path("/etc/systemd").exists()
     assert not stage.path(f"/etc/edge-agent/{STATION}.yaml").exists()
+
+
+def test_the_service_can_read_what_a_careful_root_installs(stage):
+    words = [sys.executable, SYSTEMD / "install.py", stage.station_file, "--destdir", stage.root]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, umask=0o077)
+    assert done.returncode == 0, done.stderr
+    folders = [path for top in ("etc", "var") for path in stage.path(top).rglob("*") if path.is_dir()]
+    own = [stage.path(f"/var/{kind}/edge-agent/{STATION}") for kind in ("lib", "cache")]
+    assert [path for path in folders if not mode_of(path) & 0o001 and not any(map(path.is_relative_to, own))] == []
+
+
+def test_an_installation_that_is_interrupted_takes_nothing_from_a_station_that_runs(stage):
+    stage.write(mqtt={"username": "press4", "password": "${cred:mqtt-password}"})
+    secret = stage.path(f"{CREDENTIALS}/mqtt-password")
+    secret.parent.mkdir(parents=True)
+    secret.write_text("hunter2")
+    assert stage.install().returncode == 0
+    before = stage.files()
+    unit = stage.path("/etc/systemd/system/edge-agent@.service")
+    unit.unlink()
+    unit.mkdir()
+    assert stage.install().returncode == 74
+    assert {*before} - {*stage.files()} == {"etc/systemd/system/edge-agent@.service"}
+
+
+def test_a_recipe_has_its_name_only_when_all_of_it_is_on_disk(stage):
+    words = [sys.executable, "-c", WATCHED, SYSTEMD / "install.py", stage.station_file, "--destdir", stage.root]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "written back: ['.plate.partial']\n" in done.stdout
+
+
+# Only a machine without power would tell.
+WATCHED = """
+import os, runpy, sys
+write_back = os.sync
+def sync():
+    write_back()
+    print("written back:", os.listdir(f"{sys.argv[-1]}/var/lib/edge-agent/recipes"))
+os.sync = sync
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away: run as root")
+def test_what_root_wrote_into_the_state_directory_becomes_the_service_s(tmp_path):
+    user = next(account for account in pwd.getpwall() if account.pw_uid)
+    folder = tmp_path / "press4"
+    folder.mkdir()
+    secret = tmp_path / "secret"
+    secret.touch()
+    (folder / "archive").mkdir()
+    (folder / "archive/frame.png").touch()
+    (folder / "link").symlink_to(secret)
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    done = subprocess.run(
+        [sys.executable, "-c", MAKE_OWN, SYSTEMD, folder, user.pw_name], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert (folder / "archive/frame.png").stat().st_uid == user.pw_uid
+    assert secret.stat().st_uid == 0
+
+
+MAKE_OWN = """
+import pathlib, pwd, sys
+sys.path.insert(0, sys.argv[1])
+import install
+install._make_own(pathlib.Path(sys.argv[2]), pwd.getpwnam(sys.argv[3]))
+"""
 
 
 def test_a_missing_program_is_said(stage, refused):
@@ -235,15 +347,46 @@ def test_removed_it_leaves_what_a_person_made_and_says_where(stage):
     done = stage.run("uninstall.py")
     assert done.returncode == 0, done.stderr
     left = stage.files()
-    assert {path for path in left if path.startswith(("etc/systemd", "etc/sysusers.d"))} == {
-        f"{DROP_INS[1:]}/override.conf"
-    }
-    assert {path for path in before if not path.startswith(("etc/systemd", "etc/sysusers.d"))} <= {*left}
+    assert {path for path in left if path.startswith(OF_THE_SYSTEM)} == {f"{DROP_INS[1:]}/override.conf"}
+    assert {path for path in before if not path.startswith(OF_THE_SYSTEM)} <= {*left}
     assert outbox.read_bytes() == b"verdicts"
     assert stage.path("/var/lib/edge-agent/recipes/plate/thresholds/current").exists()
     for kept in ("/etc/edge-agent", "/var/lib/edge-agent", "/var/cache/edge-agent", "/opt/edge-agent"):
         assert str(stage.path(kept)) in done.stdout
     assert stage.run("uninstall.py").returncode == 0
+
+
+@pytest.fixture
+def two_stations(stage):
+    """press4 and press5, with a secret each."""
+    for name in (STATION, "press5"):
+        stage.write(station=name, state_dir=f"/var/lib/edge-agent/{name}", mqtt={"password": "${cred:mqtt-password}"})
+        stage.write(mqtt={"username": name})
+        secret = stage.path(f"/etc/edge-agent/credentials/{name}/mqtt-password")
+        secret.parent.mkdir(parents=True)
+        secret.write_text("hunter2")
+        assert stage.install().returncode == 0
+    return stage
+
+
+def test_one_of_two_stations_is_removed_and_the_other_is_as_it_was(two_stations):
+    before = two_stations.files()
+    done = two_stations.run("uninstall.py", f"/etc/edge-agent/{STATION}.yaml")
+    assert done.returncode == 0, done.stderr
+    assert {*before} - {*two_stations.files()} == {f"{DROP_INS[1:]}/credentials.conf"}
+    for kept in (f"/etc/edge-agent/{STATION}.yaml", CREDENTIALS, f"/var/lib/edge-agent/{STATION}"):
+        assert str(two_stations.path(kept)) in done.stdout
+    assert "press5" not in done.stdout
+
+
+def test_a_station_that_is_not_there_is_not_taken_for_all(two_stations):
+    before = two_stations.files()
+    for station in ("station.yaml", "press"):
+        done = two_stations.run("uninstall.py", station)
+        assert done.returncode == 64
+        assert f"there is no station {station.removesuffix('.yaml')}. " in done.stderr
+        assert f"{STATION}, press5" in done.stderr
+    assert two_stations.files() == before
 
 
 def test_the_uninstaller_needs_nothing_but_python(stage):
@@ -262,6 +405,9 @@ def test_make_installs_and_removes(stage):
         [*make, "install-service", f"STATION={stage.station_file}"], check=False, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+    assert stage.path("/etc/systemd/system/edge-agent@.service").exists()
+    wrong = subprocess.run([*make, "uninstall-service", "STATION=press"], check=False, capture_output=True, text=True)
+    assert "there is no station press." in wrong.stderr
     assert stage.path("/etc/systemd/system/edge-agent@.service").exists()
     done = subprocess.run([*make, "uninstall-service"], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,7 @@
 """The unit: systemd finds nothing to complain about, and the agent gets ready on what it may see and write."""
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -66,6 +67,22 @@ def test_little_of_the_machine_is_exposed(system):
     done = analyze("security", f"--root={system.root}", "--offline=yes", "--threshold=20", "--no-pager", other)
     assert done.returncode == 0, done.stdout[-200:]
     assert "Overall exposure level" in done.stdout
+
+
+def test_a_camera_that_is_plugged_in_after_the_start_may_be_opened():
+    """Names count only where the driver is loaded at the start; of what has a fixed number, the number always counts."""
+    allowed = values_of(SYSTEMD / BASE, "DeviceAllow")
+    assert {"char-81 rw", "char-189 rw"} <= {*allowed}
+    assert not {"char-video4linux rw", "char-usb_device rw"} & {*allowed}
+
+
+@needs_systemd
+def test_the_journal_is_kept_on_disk_whatever_the_image_says(system, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(system.path("/etc/systemd"), root / "etc/systemd")
+    (root / "etc/systemd/journald.conf").write_text("[Journal]\nStorage=volatile\n")
+    done = analyze("cat-config", f"--root={root}", "systemd/journald.conf")
+    assert re.findall("^Storage=(.*)", done.stdout, re.MULTILINE) == ["volatile", "persistent"]
 
 
 @pytest.mark.parametrize(
