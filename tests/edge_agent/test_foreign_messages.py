@@ -128,17 +128,7 @@ def test_an_audit_log_with_anything_in_it_still_works(tmp_path, content, command
 @given(st.lists(raw, max_size=3))
 def test_a_state_of_somebody_else_is_always_corrected(payloads):
     own = encode_state("ready", "boot")
-    link = MqttLink(
-        BrokerAddress("127.0.0.1", 1),
-        TOPICS,
-        "boot",
-        state=own,
-        on_trigger=print,
-        on_ack=print,
-        on_command=print,
-        on_live=print,
-        on_published=print,
-    )
+    link = MqttLink(BrokerAddress("127.0.0.1", 1), TOPICS, "boot", state=own)
     link.set_state(own)
     for payload in [*payloads, own]:
         link._watch_state(Message(TOPICS.state, payload, retained=False, received_ns=0))
