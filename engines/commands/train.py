@@ -36,6 +36,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RxC",
         help="for small defects: the network sees the frame in R rows and C columns of overlapping tiles, each of --size N",
     )
+    _add_schedule(parser)
+    parser.add_argument(
+        "--errors",
+        metavar="NAMES",
+        help="one to three of l2, ssim, msgms, learned; what tells synthetic defects best where not given",
+    )
+    parser.add_argument(
+        "--roi", metavar="X,Y,W,H", help="inspected region in camera pixels; the whole frame if not given"
+    )
+    parser.add_argument("--rotates", action="store_true", help="the part lies at any angle")
+    parser.add_argument(
+        "--resize", choices=["letterbox", "stretch"], help="how images of other sizes are made one size"
+    )
+    parser.add_argument(
+        "--tensorboard", type=Path, metavar="DIR", help="write loss, learning rate and pictures for TensorBoard"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of the training")
+
+
+def _add_schedule(parser: argparse.ArgumentParser) -> None:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=int, metavar="N", help=f"training steps, {DEFAULT_STEPS} where not given")
     length.add_argument("--minutes", type=float, metavar="M", help="training time; fixes the steps after the first 20")
@@ -54,22 +74,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto takes CUDA where there is such a device"
     )
-    parser.add_argument(
-        "--errors",
-        metavar="NAMES",
-        help="one to three of l2, ssim, msgms, learned; what tells synthetic defects best where not given",
-    )
-    parser.add_argument(
-        "--roi", metavar="X,Y,W,H", help="inspected region in camera pixels; the whole frame if not given"
-    )
-    parser.add_argument("--rotates", action="store_true", help="the part lies at any angle")
-    parser.add_argument(
-        "--resize", choices=["letterbox", "stretch"], help="how images of other sizes are made one size"
-    )
-    parser.add_argument(
-        "--tensorboard", type=Path, metavar="DIR", help="write loss, learning rate and pictures for TensorBoard"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of the training")
 
 
 def run(arguments: argparse.Namespace) -> int:
