@@ -269,8 +269,7 @@ class Agent:
         """Run the test piece when it is due, forget faults that have passed, and say what state this is."""
         if self._publisher.error is not None:
             self._state.set_fault("outbox", self._publisher.error)
-        elif (self._state.has_fault("outbox") or self._answers.has_unstored) and self._answers.outbox_works_again():
-            self._state.clear_fault("outbox")
+        elif self._answers.recover():
             self._engine_watch.hurry()
         self._engine_watch.look()
         self._inspector.count_overloads()
