@@ -7,7 +7,7 @@ from contextlib import suppress
 
 
 class WakePipe:
-    """A pipe to wait for with `select`; wake-ups that come before it is cleared are one."""
+    """A pipe to wait for with `select`; wake-ups that come before it is cleared are one, but for thousands."""
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
