@@ -10,7 +10,6 @@ keeps every reject and every tenth passed part.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import queue
@@ -22,7 +21,16 @@ import time
 from pathlib import Path
 
 import numpy as np
-from stand import TOPICS, find_broker, mosquitto, running_agent, scratch_folder
+from stand import (
+    TOPICS,
+    arguments_of_a_station,
+    connected_plc,
+    find_broker,
+    mosquitto,
+    running_agent,
+    scratch_folder,
+    wait_until_ready,
+)
 
 from edge_agent.messages import encode_ack, parse_object
 from edge_agent.mqtt import BrokerAddress, Message, MqttClient
@@ -36,9 +44,7 @@ LINE = re.compile(r"meas_id=(\S+) .* infer_ms=([\d.]+)")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("recipe", type=Path, nargs="?", default=Path("demo/work/recipe"))
-    parser.add_argument("--runs", type=int, default=5)
+    parser = arguments_of_a_station(__doc__)
     parser.add_argument("--triggers", type=int, default=300)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -87,11 +93,8 @@ def play(port: int, triggers: int, number: int) -> tuple[dict[str, float], list[
     verdicts: queue.Queue[Message] = queue.Queue()
     echoes: queue.Queue[Message] = queue.Queue()
     handlers = {TOPICS.state: states.put, TOPICS.verdict: verdicts.put, "echo/out": echoes.put}
-    plc = MqttClient(BrokerAddress("127.0.0.1", port), "plc", handlers)
-    plc.start()
-    plc.live.wait(20)
-    while parse_object(states.get(timeout=20).payload, "state")["state"] != "ready":
-        pass
+    plc = connected_plc(port, handlers)
+    wait_until_ready(states)
     verdict_ms, echo_ms = {}, []
     due = time.monotonic()
     for index in track(range(triggers), label=f"run {number + 1}"):

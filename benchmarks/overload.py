@@ -8,7 +8,6 @@ waiting, which gives the capacity; then it triggers at twice that rate, whether 
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
 import queue
@@ -20,10 +19,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stand import TOPICS, find_broker, mosquitto, running_agent, scratch_folder
+from stand import (
+    TOPICS,
+    arguments_of_a_station,
+    connected_plc,
+    find_broker,
+    mosquitto,
+    running_agent,
+    scratch_folder,
+    wait_until_ready,
+)
 
 from edge_agent.messages import encode_ack, parse_object
-from edge_agent.mqtt import BrokerAddress, Message, MqttClient
+from edge_agent.mqtt import Message
 from engines.command_line import track, write_json
 from engines.errors import PublishError
 from engines.machine import describe_machine
@@ -34,9 +42,7 @@ WAITING, CAPACITY_PARTS = 4, 200
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("recipe", type=Path, nargs="?", default=Path("demo/work/recipe"))
-    parser.add_argument("--runs", type=int, default=5)
+    parser = arguments_of_a_station(__doc__)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -98,11 +104,8 @@ class Plc:
         self._states: queue.Queue[Message] = queue.Queue()
         self._ids = itertools.count()
         handlers = {TOPICS.state: self._states.put, TOPICS.verdict: self._take_verdict}
-        self.client = MqttClient(BrokerAddress("127.0.0.1", port), "plc", handlers)
-        self.client.start()
-        self.client.live.wait(20)
-        while parse_object(self._states.get(timeout=20).payload, "state")["state"] != "ready":
-            pass
+        self.client = connected_plc(port, handlers)
+        wait_until_ready(self._states)
 
     def trigger(self) -> int:
         meas_id = next(self._ids)

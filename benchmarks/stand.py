@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+import queue
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from edge_agent.messages import parse_object
+from edge_agent.mqtt import BrokerAddress, Handler, Message, MqttClient
 from edge_agent.topics import Topics
 from engines.recipe import load_recipe
 
 BIN = Path(sys.executable).parent
 TOPICS = Topics("edge/v1", "benchmark", "stand")
 _END_S = 20.0
+
+
+def arguments_of_a_station(about: str) -> argparse.ArgumentParser:
+    """Begin a command line: the recipe to run, and how many times."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("recipe", type=Path, nargs="?", default=Path("demo/work/recipe"))
+    parser.add_argument("--runs", type=int, default=5)
+    return parser
 
 
 def find_broker(recipe: Path | None = None) -> str | None:
@@ -82,3 +94,17 @@ def running_agent(
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(_END_S)
+
+
+def connected_plc(port: int, handlers: Mapping[str, Handler]) -> MqttClient:
+    """Return the connection of the PLC whose acknowledgements count."""
+    client = MqttClient(BrokerAddress("127.0.0.1", port), "plc", handlers)
+    client.start()
+    client.live.wait(_END_S)
+    return client
+
+
+def wait_until_ready(states: queue.Queue[Message]) -> None:
+    """Take what came on the `state` topic until the station is ready."""
+    while parse_object(states.get(timeout=_END_S).payload, "state")["state"] != "ready":
+        pass

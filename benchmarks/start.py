@@ -5,7 +5,6 @@ python benchmarks/start.py [RECIPE] [--runs N] [--json FILE]
 
 from __future__ import annotations
 
-import argparse
 import queue
 import statistics
 import subprocess
@@ -13,10 +12,18 @@ import sys
 import time
 from pathlib import Path
 
-from stand import TOPICS, find_broker, mosquitto, running_agent, scratch_folder
+from stand import (
+    TOPICS,
+    arguments_of_a_station,
+    connected_plc,
+    find_broker,
+    mosquitto,
+    running_agent,
+    scratch_folder,
+    wait_until_ready,
+)
 
-from edge_agent.messages import parse_object
-from edge_agent.mqtt import BrokerAddress, Message, MqttClient
+from edge_agent.mqtt import Message
 from engines.command_line import write_json
 from engines.machine import describe_machine
 
@@ -25,9 +32,7 @@ BARE = "import numpy, cv2, onnxruntime, pydantic, yaml, paho.mqtt.client"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("recipe", type=Path, nargs="?", default=Path("demo/work/recipe"))
-    parser.add_argument("--runs", type=int, default=5)
+    parser = arguments_of_a_station(__doc__)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     broker = find_broker(arguments.recipe)
@@ -44,13 +49,10 @@ def main() -> int:
 def time_to_ready(recipe: Path, broker: str) -> float:
     states: queue.Queue[Message] = queue.Queue()
     with scratch_folder() as folder, mosquitto(broker, folder) as port:
-        plc = MqttClient(BrokerAddress("127.0.0.1", port), "plc", {TOPICS.state: states.put})
-        plc.start()
-        plc.live.wait(20)
+        plc = connected_plc(port, {TOPICS.state: states.put})
         began = time.monotonic()
         with running_agent(folder, recipe, port):
-            while parse_object(states.get(timeout=20).payload, "state")["state"] != "ready":
-                pass
+            wait_until_ready(states)
             ready_s = time.monotonic() - began
         plc.stop()
     return ready_s

@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from calibrate.conformal import at_sensitivity, check_enough_groups, conformal_factor
-from calibrate.figures import percent
 from calibrate.good_frames import FitFrame, Use, assign_uses
 from calibrate.groups import GroupBy
 from calibrate.ignored import read_ignored
@@ -21,21 +20,19 @@ from calibrate.known_frames import read_known_frames
 from calibrate.recipe_engine import LoadedFrame, RecipeEngine
 from calibrate.sensitivity import CARD_FILE, card, run_trials
 from calibrate.suspects import stand_out
-from calibrate.unit import BLOCK_NOTE, GOOD, rests_on, unit_of
+from calibrate.unit import unit_of
 from calibrate.usual_frames import UsualFrames
 from edge_agent.decision import check_maps, decide, score, z_map
 from edge_agent.drift import figures_of, usual_of
 from edge_agent.frame_limits import brightness_and_contrast, fit_frame_limits
 from edge_agent.inspection import Mask
 from edge_agent.revisions import UNNAMED, printable, save_thresholds, this_user
-from edge_agent.thresholds import Calibration, Figure, FrameLimits, Promise, ThresholdRevision
+from edge_agent.thresholds import Calibration, Figure, FrameLimits, Promise, ThresholdRevision, Unit
 from engines.command_line import track
 from engines.errors import DatasetError, EngineError, FrameError, StorageError, ThresholdsError, UsageError
 from engines.golden import load_golden
 from engines.parallel import map_ahead
 from engines.runtime import Maps
-
-_SHOWN_SUSPECTS = 10
 
 
 @dataclass(frozen=True)
@@ -108,14 +105,7 @@ def fit(
     location, scale = usual.location_and_scale()
     draft = ThresholdRevision(location, scale, _draft(engine, min_area))
     unseen = _score_unseen(engine, frames, draft, shown)
-    groups = list(unseen.of_group.values())
-    factor, promise = conformal_factor(
-        groups, wished_rate=wish.false_reject_rate, confident=wish.confident, frames=len(unseen.scores), unit=unit
-    )
-    if wish.sensitivity != 1:
-        factor, promise = at_sensitivity(groups, factor, promise, wish.sensitivity)
-    if wish.unlabelled:
-        promise = promise.model_copy(update={"void": _cut_off(len(wish.unlabelled))})
+    factor, promise = _factor(wish, unseen, unit)
     calibration = _calibration(engine, wish, factor, min_area, promise, fit_frame_limits(shown)).model_copy(
         update={
             "suspects": _suspects(usual, frames, unseen.scores),
@@ -137,6 +127,19 @@ def _with_doubt(recipe_folder: Path, wish: FitWish, frames: Sequence[FitFrame]) 
     counted = {frame.sha256: frame.path.name for frame in frames if frame.use != "excluded"}
     doubt = read_known_frames(recipe_folder).doubt(counted)
     return replace(wish, note=f"{wish.note} {doubt}".strip())
+
+
+def _factor(wish: FitWish, unseen: _Unseen, unit: Unit) -> tuple[float, Promise]:
+    """Return the factor that the wish leads to, and what can be promised with it."""
+    groups, frames = list(unseen.of_group.values()), len(unseen.scores)
+    factor, promise = conformal_factor(
+        groups, wished_rate=wish.false_reject_rate, confident=wish.confident, frames=frames, unit=unit
+    )
+    if wish.sensitivity != 1:
+        factor, promise = at_sensitivity(groups, factor, promise, wish.sensitivity)
+    if wish.unlabelled:
+        promise = promise.model_copy(update={"void": _cut_off(len(wish.unlabelled))})
+    return factor, promise
 
 
 def _cut_off(unlabelled: int) -> str:
@@ -292,34 +295,3 @@ def _images_csv(frames: Sequence[FitFrame], scores: dict[str, float]) -> str:
         shown = f"{scores[frame.sha256]:.6g}" if frame.sha256 in scores else ""
         table.writerow([frame.path.name, frame.group, frame.use, shown, frame.sha256])
     return text.getvalue()
-
-
-def describe(revision: ThresholdRevision) -> Iterator[str]:
-    """Say a revision's promise as a technician would read it to a colleague, line by line."""
-    calibration, promise = revision.calibration, revision.calibration.promise
-    yield f"Threshold revision {revision.name}: factor {revision.factor:.3f}, minimum area {revision.min_area_map_px} map px."
-    if promise.void:
-        yield f"Nothing is promised: {promise.void}."
-    else:
-        yield (
-            f"Promise: of new {GOOD[promise.unit]}, about {promise.expected_rate:.2%} will be rejected "
-            f"(95 % bound {promise.bound_95:.2%}), asked was {promise.wished_rate:.2%}."
-        )
-    yield f"It rests on {rests_on(promise)} that the network never saw."
-    if promise.unit == "block":
-        yield BLOCK_NOTE
-    if calibration.note:
-        yield f"Note: {calibration.note}"
-    if calibration.excluded:
-        yield f"Given that these show no good part, and were left out: {', '.join(calibration.excluded)}."
-    if calibration.suspects:
-        shown = ", ".join(calibration.suspects[:_SHOWN_SUSPECTS])
-        more = len(calibration.suspects) - _SHOWN_SUSPECTS
-        yield f"Suspects, which stand out among the good frames: {shown}{f' and {more} more' if more > 0 else ''}."
-        yield (
-            "Look at them. They have no say in what is usual, but they count for the promise; if one shows no good "
-            "part, fit again with --exclude NAME."
-        )
-    if calibration.ignored_share:
-        yield f"Never inspected: {percent(calibration.ignored_share)} of the region, as --ignore says."
-    yield f"It belongs to the {calibration.model} model {calibration.model_sha256[:12]}."

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from calibrate.dataset import LabelledFrame, list_labelled, load_mask
+from calibrate.description import describe
 from calibrate.evaluation import revision_in_force
 from calibrate.figures import FIGURES, shown
-from calibrate.fit import describe
 from calibrate.original_pixels import Placement, z_at_original
 from calibrate.page import picture_row, row, write_page
 from calibrate.pictures import colour, heat, outlined, png, resized

@@ -94,11 +94,6 @@ class Answers:
         _log(stored.inspection, judgement, is_late=stored.is_late)
         return stored
 
-    @property
-    def has_unstored(self) -> bool:
-        """Whether a part was answered that is not in the outbox yet."""
-        return bool(self._unstored)
-
     def _tell_late(self, stored: Stored, part: OpenTrigger) -> None:
         with suppress(OutboxError, PublishError):
             result_id = self._outbox.result_id_of(part.trigger_id)
@@ -135,6 +130,14 @@ class Answers:
             return
         for part in parts:
             self.finish(Judgement(reason=reason), None, part)
+
+    def recover(self) -> bool:
+        """End the outbox' fault once it works and holds what was answered without it; return whether that was now."""
+        # Another thread's fault may have been taken for the one that had just passed, and cleared.
+        if not (self._state.has_fault("outbox") or self._unstored) or not self.outbox_works_again():
+            return False
+        self._state.clear_fault("outbox")
+        return True
 
     def outbox_works_again(self) -> bool:
         """Return whether the outbox can be written, after what was answered without it is in it."""

@@ -28,29 +28,10 @@ class MqttLink:
         topics: The station's topics; its client id follows from them.
         boot_id: Id of this start, in the last will: a late will of an old session is seen to be foreign.
         state: The first state, published as soon as there is a connection.
-        on_trigger: Called with payload, CLOCK_MONOTONIC of receipt, and how long in ns it may have waited before, in the network thread, before the PUBACK goes
-            out: journal there and return. Retained triggers never reach it.
-        on_ack: Called with the payload of every acknowledgement, in the network thread.
-        on_command: Called with the payload of every command, in the network thread. Retained ones never reach it.
-        on_live: Called in the network thread when a connection is live and the state is published.
-        on_published: Called in the network thread with (generation, mid) of every PUBACK; must not block.
     """
 
-    def __init__(
-        self,
-        broker: BrokerAddress,
-        topics: Topics,
-        boot_id: str,
-        *,
-        state: bytes,
-        on_trigger: Callable[[bytes, int, int], None],
-        on_ack: Callable[[bytes], None],
-        on_command: Callable[[bytes], None],
-        on_live: Callable[[], None],
-        on_published: Callable[[int, int], None],
-    ) -> None:
+    def __init__(self, broker: BrokerAddress, topics: Topics, boot_id: str, *, state: bytes) -> None:
         self._topics = topics
-        self._on_trigger, self._on_ack, self._on_command = on_trigger, on_ack, on_command
         self._state_lock = threading.Lock()
         self._state = state
         self._is_state_due = True
@@ -68,8 +49,8 @@ class MqttLink:
             },
             will=Will(topics.state, encode_state("offline", boot_id)),
             birth=self._say_state_first,
-            on_live=on_live,
-            on_published=on_published,
+            on_live=self._tell_live,
+            on_published=self._tell_published,
             on_beat=self._say_state_if_due,
         )
 
@@ -93,8 +74,27 @@ class MqttLink:
         """Why there is no connection; None while there is one."""
         return self.client.error
 
-    def start(self) -> None:
-        """Begin to connect; returns at once."""
+    def start(
+        self,
+        *,
+        on_trigger: Callable[[bytes, int, int], None],
+        on_ack: Callable[[bytes], None],
+        on_command: Callable[[bytes], None],
+        on_live: Callable[[], None],
+        on_published: Callable[[int, int], None],
+    ) -> None:
+        """Begin to connect; returns at once. All of these are called in the network thread.
+
+        Args:
+            on_trigger: Called with payload, CLOCK_MONOTONIC of receipt, and how long in ns it may have waited before,
+                before the PUBACK goes out: journal there and return. Retained triggers never reach it.
+            on_ack: Called with the payload of every acknowledgement.
+            on_command: Called with the payload of every command. Retained ones never reach it.
+            on_live: Called when a connection is live and the state is published.
+            on_published: Called with (generation, mid) of every PUBACK; must not block.
+        """
+        self._on_trigger, self._on_ack, self._on_command = on_trigger, on_ack, on_command
+        self._on_live, self._on_published = on_live, on_published
         self.client.start()
 
     def stop(self, farewell: bytes | None = None, timeout_s: float = 2.0) -> None:
@@ -121,6 +121,22 @@ class MqttLink:
             PublishError: There is no live connection, or too much is in flight; nothing was sent.
         """
         return self.client.publish(topic, payload, qos=qos, retain=retain)
+
+    def publish_verdict(self, payload: bytes) -> None:
+        """Publish a verdict past the outbox; raises as `publish` does."""
+        self.publish(self._topics.verdict, payload)
+
+    def publish_late(self, result_id: str, payload: bytes) -> None:
+        """Publish for people what was found too late; raises as `publish` does."""
+        self.publish(self._topics.late(result_id), payload, qos=0)
+
+    def publish_reply(self, payload: bytes) -> None:
+        """Publish what became of a command; raises as `publish` does."""
+        self.publish(self._topics.reply, payload)
+
+    def publish_health(self, payload: bytes) -> None:
+        """Publish the sign of life; raises as `publish` does."""
+        self.publish(self._topics.health, payload, qos=0)
 
     def _publish_state(self) -> Receipt | None:
         """Publish the latest state under the lock, which keeps states in order; if that fails it stays due."""
@@ -166,3 +182,9 @@ class MqttLink:
             log.warning("mqtt retained command ignored payload=%r", message.payload[:200])
             return
         self._on_command(message.payload)
+
+    def _tell_live(self) -> None:
+        self._on_live()
+
+    def _tell_published(self, generation: int, mid: int) -> None:
+        self._on_published(generation, mid)

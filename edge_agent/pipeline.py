@@ -69,6 +69,10 @@ class Pipeline:
             judgement.reason, judgement.message = "internal_error", repr(problem)
         return judgement
 
+    def frame_of(self, event: FrameCaptured) -> Frame | None:
+        """Return the slot, (H, W, C) uint8, read only; None if the frame was given up and the slot may hold another."""
+        return self._ring.slot(event.slot) if self._ring.generation(event.slot) == event.generation else None
+
     def _decide(self, event: FrameCaptured, judgement: Judgement) -> None:
         live, stage_ns = self.live, judgement.stage_ns
         with _timed(stage_ns, "check"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -17,6 +17,7 @@ from engines.bias_correction import Feed
 from engines.checkpoint import PERIOD_S, Checkpoint, State
 from engines.core_inputs import CORE_INPUTS
 from engines.corruptions import Corruptor
+from engines.dataset import GoodImages
 from engines.device import choose_device
 from engines.energy import EnergyMeter
 from engines.error_maps import LEARNED, check_error_maps
@@ -32,7 +33,7 @@ from engines.objective import Objective
 from engines.objectives import objective_named
 from engines.order import Order, training_facts
 from engines.quantize import quantize_core
-from engines.recipe import IMAGES_FILE, MODEL_FILES, save_recipe, write_manifest
+from engines.recipe import IMAGES_FILE, MODEL_FILES, Recipe, save_recipe, write_manifest
 from engines.reduction import check_map_shape, plan_geometry
 from engines.structure import CORE_INPUT, CORE_PICTURE, check_structure, count_gmac
 from engines.survey import survey
@@ -69,11 +70,9 @@ def make_recipe(order: Order, *, checkpoint_period_s: float = PERIOD_S) -> dict[
     order = _with_head(order, objective)
     with open_workshop(order.recipe) as workshop:
         images = survey(order.images, resize=order.resize)
-        for remark in images.remarks:
-            print(remark, file=sys.stderr)
+        _remark(*images.remarks)
         geometry = plan_geometry(images.frame_shape, order.roi_xywh_px, order.map_shape, order.tiles)
-        if geometry.remark:
-            print(geometry.remark, file=sys.stderr)
+        _remark(geometry.remark)
         objective.check(geometry.channels)
         facts = training_facts(order, images, geometry, device)
         checkpoint = Checkpoint(workshop.checkpoint, facts, period_s=checkpoint_period_s)
@@ -101,12 +100,13 @@ def make_recipe(order: Order, *, checkpoint_period_s: float = PERIOD_S) -> dict[
         write_golden(workshop.recipe, images, geometry.roi_xywh_px)
         costs = {"gmac": round(gmac, 3), "gmac_per_tile": round(gmac / geometry.tiling.count, 3)}
         figures = {**figures_of(order, images, trained, meter.energy, choice), **costs}
-        replace_file(workshop.recipe / TRAINING_FILE, (json.dumps(figures, indent=1) + "\n").encode())
-        replace_file(workshop.recipe / IMAGES_FILE, images_csv(images))
-        save_recipe(workshop.recipe, recipe_of(order, geometry, trained, choice))
-        versions = {name: metadata.version(name) for name in _PACKAGES}
-        write_manifest(workshop.recipe, versions={"python": platform.python_version(), **versions})
+        _write_records(workshop.recipe, figures, images, recipe_of(order, geometry, trained, choice))
     return figures
+
+
+def _remark(*remarks: str | None) -> None:
+    for remark in filter(None, remarks):
+        print(remark, file=sys.stderr)
 
 
 def _with_head(order: Order, objective: type[Objective]) -> Order:
@@ -160,6 +160,15 @@ def _write_models(folder: Path, parts: Parts, core: Core, feeds: Callable[[], It
         check_structure(model, int8=placement == "tensorrt")
         replace_file(folder / MODEL_FILES[placement], model.SerializeToString())
     return count_gmac(whole)
+
+
+def _write_records(folder: Path, figures: Mapping[str, Any], images: GoodImages, recipe: Recipe) -> None:
+    """Write what a person reads, and last the manifest of all that is there."""
+    replace_file(folder / TRAINING_FILE, (json.dumps(figures, indent=1) + "\n").encode())
+    replace_file(folder / IMAGES_FILE, images_csv(images))
+    save_recipe(folder, recipe)
+    versions = {name: metadata.version(name) for name in _PACKAGES}
+    write_manifest(folder, versions={"python": platform.python_version(), **versions})
 
 
 def _quantisation_feeds(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from calibrate.fit import describe
+from calibrate.description import describe
 from edge_agent.revisions import activate
 
 HELP = "put a threshold revision in force"

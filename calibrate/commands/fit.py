@@ -13,7 +13,8 @@ from typing import Literal, get_args
 from calibrate.archived_rejects import rejected_below, score_frames
 from calibrate.collected import Collected, ask_for_collection, newest_collection, read_collection
 from calibrate.commands.activate import TAKEN_UP
-from calibrate.fit import FitWish, describe, fit
+from calibrate.description import describe
+from calibrate.fit import FitWish, fit
 from calibrate.fit_page import write_fit_page
 from calibrate.groups import GroupBy, write_blocks
 from calibrate.recipe_engine import RecipeEngine, has_tensorrt
@@ -30,6 +31,14 @@ HELP = "fit thresholds on good parts and put them in force"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", type=Path, metavar="RECIPE", help="recipe folder")
+    _add_frames(parser)
+    _add_wish(parser)
+    parser.add_argument("--no-activate", action="store_true", help="write the revision without putting it in force")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page: promise, what is caught, suspects")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the calibration there")
+
+
+def _add_frames(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images",
         type=Path,
@@ -55,6 +64,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="rejected frames: --html says which would be rejected again (default with --station: its archive)",
     )
+
+
+def _add_wish(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--false-reject-rate",
         type=rate,
@@ -101,9 +113,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ignore", type=Path, metavar="PICTURE", help="what is never inspected, white on black, as large as a frame"
     )
     parser.add_argument("--note", default="", metavar="TEXT", help="why, for the history")
-    parser.add_argument("--no-activate", action="store_true", help="write the revision without putting it in force")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page: promise, what is caught, suspects")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the calibration there")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from calibrate.commands.activate import TAKEN_UP
-from calibrate.fit import describe
+from calibrate.description import describe
 from edge_agent.revisions import rollback
 
 HELP = "put in force again what was before the present threshold revision"

@@ -6,7 +6,6 @@ import argparse
 import base64
 import itertools
 import json
-import os
 import queue
 import sys
 import time
@@ -16,12 +15,13 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, TextIO
 
+from edge_agent.broker_options import read_broker
 from edge_agent.consumer import Consumer, PartResult
 from edge_agent.ids import uuid7
 from edge_agent.messages import encode_ack, encode_trigger, parse_object
 from edge_agent.mqtt import BrokerAddress, Message, MqttClient, Receipt
-from edge_agent.tls import TlsFiles
 from edge_agent.topics import Topics
+from edge_agent.watch_lines import now, part_line, printable, summary_lines, verdict_line
 from engines.command_line import track
 from engines.errors import MessageError, PublishError, UsageError
 
@@ -85,35 +85,6 @@ def run(arguments: argparse.Namespace) -> int:
             lines.close()
 
 
-def read_broker(arguments: argparse.Namespace) -> BrokerAddress:
-    """Read address, login and TLS files from the command line.
-
-    Raises:
-        UsageError: The port is missing or no port, the variable is not set, or TLS options do not fit together.
-        ConfigError: A TLS file cannot be used.
-    """
-    text, password_env = arguments.broker, arguments.password_env
-    host, _, port = text.removeprefix("mqtts://").rpartition(":")
-    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise UsageError(f"--broker {text!r} is not HOST:PORT.", fix="Write for example --broker 127.0.0.1:1883.")
-    if password_env is not None and password_env not in os.environ:
-        raise UsageError(f"the environment has no {password_env}.", fix=f"Run: export {password_env}=...")
-    password = os.environ[password_env] if password_env else None
-    return BrokerAddress(host.strip("[]"), int(port), arguments.username, password, tls=_read_tls(arguments))
-
-
-def _read_tls(arguments: argparse.Namespace) -> TlsFiles | None:
-    files = TlsFiles(arguments.tls_ca, arguments.tls_cert, arguments.tls_key)
-    if not arguments.broker.startswith("mqtts://"):
-        if files != TlsFiles():
-            raise UsageError("--tls-ca, --tls-cert and --tls-key need TLS.", fix="Write --broker mqtts://HOST:PORT.")
-        return None
-    if (files.cert_file is None) != (files.key_file is None):
-        raise UsageError("--tls-cert and --tls-key come together.", fix="Name the certificate and its key.")
-    files.context()
-    return files
-
-
 class Watch:
     """Receives in the network thread and decides in the caller's."""
 
@@ -154,7 +125,7 @@ class Watch:
             if message is None:
                 continue
             if message.topic == self._topics.state:
-                print(_printable(f"{_now()} state {message.payload.decode(errors='replace')}"), flush=True)
+                print(printable(f"{now()} state {message.payload.decode(errors='replace')}"), flush=True)
             if message.topic == self._topics.verdict and (shown := self._show(message)):
                 print(shown, flush=True)
                 seen += 1
@@ -177,8 +148,9 @@ class Watch:
             if parts:
                 results.append(result)
             if not has_bar:
-                print(_part_line(result), flush=True)
-        _print_summary(results, tally, self._consumer.contradictions)
+                print(part_line(result), flush=True)
+        for line in summary_lines(results, tally, self._consumer.contradictions):
+            print(line)
         complete = all(result.verdict is not None for result in results) and not self._consumer.contradictions
         return 0 if complete else EXIT_TRY_AGAIN
 
@@ -214,12 +186,12 @@ class Watch:
         try:
             received = self._consumer.take_verdict(message.payload, message.received_ns)
         except MessageError as error:
-            return f"{_now()} {error}"
+            return f"{now()} {error}"
         self._acknowledge(received.result_id)
         self._write_line(
             {"verdict": received.content, "mask_png": self._mask_of(received.content)} if received.is_new else None
         )
-        return _printable(_verdict_line(received.content)) if received.is_new else None
+        return printable(verdict_line(received.content)) if received.is_new else None
 
     def _acknowledge(self, result_id: str) -> None:
         if not self._arguments.consumer:
@@ -307,41 +279,3 @@ class Watch:
         if self._lines is not None and content is not None:
             self._lines.write(json.dumps(content) + "\n")
             self._lines.flush()
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).strftime("%H:%M:%S.%f")[:-3]
-
-
-def _verdict_line(content: Mapping[str, Any]) -> str:
-    words = [_now(), str(content.get("verdict")), f"seq={content.get('seq')}"]
-    words += [
-        f"{key}={content[key]}" for key in ("meas_id", "part_id", "score", "limit") if content.get(key) is not None
-    ]
-    reasons = content.get("reasons")
-    if isinstance(reasons, list) and reasons:
-        words.append("reasons=" + ",".join(map(str, reasons)))
-    words.append(f"defects={content.get('defect_count')} latency_ms={content.get('latency_ms')}")
-    words += [flag for flag in ("is_simulated", "is_historical") if content.get(flag)]
-    return " ".join(words)
-
-
-def _printable(text: str) -> str:
-    """Escape what a terminal would obey or could not show: messages come from anybody."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
-
-
-def _part_line(result: PartResult) -> str:
-    line = _printable(f"{result.action} {result.trigger.part_id}: {result.why}")
-    return line if result.round_trip_ms is None else f"{line} ({result.round_trip_ms:.1f} ms)"
-
-
-def _print_summary(results: list[PartResult], tally: Counter[str], contradictions: int) -> None:
-    counts = ", ".join(f"{count} {_printable(what)}" for what, count in tally.most_common())
-    print(f"{sum(tally.values())} parts: {counts}")
-    times = sorted(result.round_trip_ms for result in results if result.round_trip_ms is not None)
-    if times:
-        p50, p99 = times[len(times) // 2], times[min(len(times) - 1, len(times) * 99 // 100)]
-        print(f"Round trip p50 {p50:.1f} ms, p99 {p99:.1f} ms.")
-    if contradictions:
-        print(f"{contradictions} parts got a second, different verdict: that must not happen.")

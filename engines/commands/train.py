@@ -40,6 +40,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="for small defects: the network sees the frame in R rows and C columns of overlapping tiles, each of --size N "
         "(default: %(default)s)",
     )
+    _add_schedule(parser)
+    parser.add_argument(
+        "--errors",
+        metavar="NAMES",
+        help="error maps, one to three of l2, ssim, msgms, learned (default: what tells synthetic defects best)",
+    )
+    parser.add_argument("--roi", metavar="X,Y,W,H", help="inspected region in camera pixels (default: the whole frame)")
+    parser.add_argument("--rotates", action="store_true", help="the part lies at any angle")
+    parser.add_argument(
+        "--resize",
+        choices=["letterbox", "stretch"],
+        help="how images of several sizes are made one size (default: they are refused)",
+    )
+    parser.add_argument(
+        "--tensorboard", type=Path, metavar="DIR", help="write loss, learning rate and pictures for TensorBoard"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of the training there")
+
+
+def _add_schedule(parser: argparse.ArgumentParser) -> None:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--steps", type=int, metavar="N", help=f"training steps (default: {DEFAULT_STEPS})")
     length.add_argument(
@@ -73,22 +93,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="where it trains; auto takes CUDA where there is such a device (default: %(default)s)",
     )
-    parser.add_argument(
-        "--errors",
-        metavar="NAMES",
-        help="error maps, one to three of l2, ssim, msgms, learned (default: what tells synthetic defects best)",
-    )
-    parser.add_argument("--roi", metavar="X,Y,W,H", help="inspected region in camera pixels (default: the whole frame)")
-    parser.add_argument("--rotates", action="store_true", help="the part lies at any angle")
-    parser.add_argument(
-        "--resize",
-        choices=["letterbox", "stretch"],
-        help="how images of several sizes are made one size (default: they are refused)",
-    )
-    parser.add_argument(
-        "--tensorboard", type=Path, metavar="DIR", help="write loss, learning rate and pictures for TensorBoard"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of the training there")
 
 
 def run(arguments: argparse.Namespace) -> int:

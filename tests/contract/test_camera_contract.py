@@ -7,6 +7,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+from camera_events import wait_event
 from gige.fake_camera import SINK
 
 from edge_agent.camera.client import CameraProcess, Patience
@@ -94,15 +95,6 @@ def camera(uri):
     yield camera
     camera.close()
     ring.close()
-
-
-def wait_event(camera, limit_s=15.0):
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        event = camera.next_event(0.5)
-        if event is not None:
-            return event
-    pytest.fail(f"no event within {limit_s} s")
 
 
 def test_the_shape_is_known_once_open(source, kind):

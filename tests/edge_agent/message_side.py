@@ -33,17 +33,7 @@ class StationSide:
         self.outbox = Outbox(path, dedupe_window_s=60)
         self.triggers = []
         self.fault = None
-        self.link = MqttLink(
-            BrokerAddress("127.0.0.1", port, **login),
-            topics,
-            self.boot_id,
-            state=self.state("ready"),
-            on_trigger=self.on_trigger,
-            on_ack=self.on_ack,
-            on_command=lambda payload: None,
-            on_live=self.on_live,
-            on_published=self.on_published,
-        )
+        self.link = MqttLink(BrokerAddress("127.0.0.1", port, **login), topics, self.boot_id, state=self.state("ready"))
         self.heartbeat = Heartbeat({}, self.say_alive)
         self.publisher = OutboxPublisher(
             self.outbox,
@@ -62,22 +52,22 @@ class StationSide:
 
     def start(self):
         self.publisher.start()
-        self.link.start()
+        self.connect()
         self.heartbeat.start()
         return self
 
+    def connect(self):
+        self.link.start(
+            on_trigger=self.on_trigger,
+            on_ack=self.publisher.on_ack,
+            on_command=lambda payload: None,
+            on_live=self.publisher.on_live,
+            on_published=self.publisher.on_published,
+        )
+
     def say_alive(self, life):
         with contextlib.suppress(PublishError):
-            self.link.publish(self.topics.health, encode_health(life, self.boot_id, "ready"), qos=0)
-
-    def on_ack(self, payload):
-        self.publisher.on_ack(payload)
-
-    def on_live(self):
-        self.publisher.on_live()
-
-    def on_published(self, generation, mid):
-        self.publisher.on_published(generation, mid)
+            self.link.publish_health(encode_health(life, self.boot_id, "ready"))
 
     def on_trigger(self, payload, received_ns, _waited_ns):
         if self.fault is not None:

@@ -135,6 +135,28 @@ def test_what_cannot_be_stored_is_invalid_at_once_and_stored_later_under_the_sam
     assert again == Repeat(part.trigger_id, stored["result_id"])
 
 
+def test_the_fault_of_the_outbox_ends_when_it_holds_what_was_answered_without_it(stand):
+    assert not stand.answers.recover()
+    stand.outbox.is_full = True
+    stand.answers.finish(refused(), None, stand.accept())
+    assert not stand.answers.recover()
+    assert stand.state.has_fault("outbox")
+    stand.outbox.is_full = False
+    assert stand.answers.recover()
+    assert not stand.state.has_fault("outbox")
+    assert [v["reasons"] for v in stand.stored()] == [["outbox"]]
+    assert not stand.answers.recover()
+
+
+def test_what_was_answered_without_the_outbox_is_stored_also_when_its_fault_was_cleared_meanwhile(stand):
+    stand.outbox.is_full = True
+    stand.answers.finish(refused(), None, stand.accept())
+    stand.state.clear_fault("outbox")
+    stand.outbox.is_full = False
+    assert stand.answers.recover()
+    assert [v["reasons"] for v in stand.stored()] == [["outbox"]]
+
+
 def test_a_result_that_comes_too_late_is_no_verdict_but_its_stages_count(stand):
     part = stand.accept()
     stand.answers.finish(refused("deadline"), None, part)

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from edge_agent.audit_log import AuditLog
 from edge_agent.command_intake import MOST_WAITING, CommandIntake
-from edge_agent.commands.watch import _part_line, _printable, _verdict_line
 from edge_agent.consumer import Consumer
 from edge_agent.link import MqttLink
 from edge_agent.messages import Command, encode_ack, encode_reply, encode_state, parse_ack, parse_command
 from edge_agent.mqtt import BrokerAddress, Message
 from edge_agent.topics import Topics
+from edge_agent.watch_lines import part_line, printable, verdict_line
 from engines.errors import MessageError
 
 TOPICS = Topics("edge/v1", "plant", "cell")
@@ -65,9 +65,9 @@ def test_a_verdict_is_refused_or_can_be_acknowledged_and_shown(payload):
         assert consumer.deadline_ns is not None
         return
     assert parse_ack(encode_ack("plc", [received.result_id])).result_ids == (received.result_id,)
-    assert _printable(_verdict_line(received.content)).encode().decode().isprintable()
+    assert printable(verdict_line(received.content)).encode().decode().isprintable()
     if received.result is not None:
-        assert _part_line(received.result).isprintable()
+        assert part_line(received.result).isprintable()
         assert (received.result.action == "accept") == (received.result.why == "PASS")
         assert received.result.action == "reject" or received.content["verdict"] == "PASS"
 
@@ -128,17 +128,7 @@ def test_an_audit_log_with_anything_in_it_still_works(tmp_path, content, command
 @given(st.lists(raw, max_size=3))
 def test_a_state_of_somebody_else_is_always_corrected(payloads):
     own = encode_state("ready", "boot")
-    link = MqttLink(
-        BrokerAddress("127.0.0.1", 1),
-        TOPICS,
-        "boot",
-        state=own,
-        on_trigger=print,
-        on_ack=print,
-        on_command=print,
-        on_live=print,
-        on_published=print,
-    )
+    link = MqttLink(BrokerAddress("127.0.0.1", 1), TOPICS, "boot", state=own)
     link.set_state(own)
     for payload in [*payloads, own]:
         link._watch_state(Message(TOPICS.state, payload, retained=False, received_ns=0))
@@ -150,4 +140,4 @@ def test_a_state_of_somebody_else_is_always_corrected(payloads):
     ("text", "shown"), [("müsli", "müsli"), ("\x1b[2J", "\\x1b[2J"), ("\ud800", "\\ud800"), ("a\nb", "a\\nb")]
 )
 def test_what_a_terminal_would_obey_is_shown_as_it_is_written(text, shown):
-    assert _printable(text) == shown
+    assert printable(text) == shown

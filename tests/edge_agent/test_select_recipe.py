@@ -1,5 +1,6 @@
 """Another recipe on a running station: prepared beside the old one, taken between two parts, or refused."""
 
+import json
 import shutil
 
 import pytest
@@ -7,6 +8,20 @@ import yaml
 from recipe_copies import rename
 
 from edge_agent.messages import encode_command
+from edge_agent.recipe_switch import recipe_folder
+from edge_agent.station import load_station
+from engines.errors import RecipeError
+
+STATION = """\
+schema: 1
+site: test
+station: cell
+recipe: tiny
+state_dir: state
+camera: {uri: "synthetic://plate", mode: triggered}
+trigger: {deadline_ms: 50, capture_within_ms: 50, dedupe_window_s: 60}
+mqtt: {broker: "mqtt://127.0.0.1:1", consumer: plc}
+"""
 
 
 def select(plc, recipe, correlation_id):
@@ -124,6 +139,33 @@ def test_a_damaged_memory_of_the_recipe_is_said_and_not_guessed(running, recipes
     station.start()
     assert station.process.wait(20) == 78
     assert "recipe.json is damaged" in station.log.read_text()
+
+
+def test_a_selected_recipe_that_is_gone_is_said_with_the_file_that_remembers_it(tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "station.yaml").write_text(STATION)
+    station = load_station(tmp_path / "station.yaml")
+    remembered = station.state_dir / "recipe.json"
+    remembered.write_text(json.dumps({"recipe": "other", "instead_of": str(station.recipe)}))
+    with pytest.raises(RecipeError) as caught:
+        recipe_folder(station)
+    assert str(caught.value) == (
+        f"{tmp_path} holds no recipe 'other'. It was selected last. "
+        f"Copy it there, or remove {remembered}, and the station begins with {station.recipe}."
+    )
+    (tmp_path / "other").mkdir()
+    assert recipe_folder(station) == tmp_path / "other"
+
+
+def test_a_recipe_that_is_selected_ends_the_refusal_of_another_ones_thresholds(running, recipes):
+    _, plc = running
+    (recipes / "tiny" / "thresholds" / "current").unlink()
+    assert not plc.command("reload", "a")["ok"]
+    assert plc.wait_for_state("ready", "reload_refused")["degraded"]
+    assert select(plc, "other", "b")["ok"]
+    assert plc.ask("1", recipe="other")["verdict"] == "PASS"
+    assert "reload_refused" not in plc.states[-1]["reasons"]
 
 
 def test_frames_of_another_size_are_not_this_stations(running, recipes):

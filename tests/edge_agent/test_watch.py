@@ -100,7 +100,7 @@ def test_a_station_that_never_gets_ready_is_an_error(mosquitto, capsys):
 
 def test_a_station_without_a_sign_of_life_is_an_error(mosquitto, make_station, capsys):
     station = make_station(mosquitto.port)
-    station.link.start()
+    station.connect()
     assert watch(mosquitto.port, *PLC, "--parts", "1", "--start-timeout-s", "1.5") == 75
     assert "is ready, without a sign of life" in capsys.readouterr().err
 

@@ -5,15 +5,10 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
-
-import numpy as np
 
 PYTHON = "/usr/bin/python3"
 SERVER = Path(__file__).with_name("rtsp_server.py")
-BITS, BAR_PX, HEIGHT_PX = 12, 8, 80
-SHAPE = (HEIGHT_PX, BITS * BAR_PX, 3)
 
 
 class NetworkCamera:
@@ -52,11 +47,3 @@ class NetworkCamera:
             self._process.wait()
             self._process.stdout.close()
             self._process = None
-
-
-def time_of(frame: np.ndarray) -> int:
-    """Return when a picture was taken, CLOCK_MONOTONIC in ns: the latest time that ends in the bits that it shows."""
-    bars = frame[:, :, 0].reshape(HEIGHT_PX, BITS, BAR_PX).mean(axis=(0, 2)) > 127
-    shown_ms = int("".join("1" if bar else "0" for bar in bars), 2)
-    now_ms = time.monotonic_ns() // 1_000_000
-    return (now_ms - (now_ms - shown_ms) % (1 << BITS)) * 1_000_000

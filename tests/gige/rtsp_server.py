@@ -4,27 +4,20 @@ python3 rtsp_server.py PORT
 """
 
 import sys
-import time
 
 import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
+from timed_picture import HEIGHT_PX, WIDTH_PX, picture  # noqa: E402 - beside this program
 
-BITS, BAR_PX, HEIGHT_PX, FPS = 12, 8, 80, 20
-CAPS = f"video/x-raw,format=GRAY8,width={BITS * BAR_PX},height={HEIGHT_PX},framerate={FPS}/1"
+FPS = 20
+CAPS = f"video/x-raw,format=GRAY8,width={WIDTH_PX},height={HEIGHT_PX},framerate={FPS}/1"
 PIPELINE = (
     f"( appsrc name=source is-live=true do-timestamp=true format=time caps={CAPS} ! videoconvert ! "
     "video/x-raw,format=I420 ! jpegenc quality=95 ! rtpjpegpay name=pay0 )"
 )
-
-
-def picture():
-    """Draw the time, CLOCK_MONOTONIC in ms, as bars: the highest bit on the left."""
-    now_ms = time.monotonic_ns() // 1_000_000
-    bars = (b"\xff" if now_ms >> bit & 1 else b"\0" for bit in reversed(range(BITS)))
-    return b"".join(bar * BAR_PX for bar in bars) * HEIGHT_PX
 
 
 def configure(_factory, media):

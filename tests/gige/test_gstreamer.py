@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from camera_events import wait_event, wait_for
 from gige.fake_camera import SHAPE, SINK, URI
 
 from edge_agent.camera.client import CameraProcess, Patience
@@ -43,23 +44,6 @@ def start(ring):
         camera.close()
 
 
-def wait_event(camera, kind, limit_s=30.0):
-    """Return the next event, which must be of a kind."""
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        event = camera.next_event(0.25)
-        if event is not None:
-            assert isinstance(event, kind), event
-            return event
-    pytest.fail(f"no event within {limit_s} s")
-
-
-def wait_until_open(camera, limit_s=30.0):
-    deadline = time.monotonic() + limit_s
-    while not isinstance(camera.next_event(0.25), CameraOpened):
-        assert time.monotonic() < deadline
-
-
 def test_a_gige_camera_delivers_newer_and_newer_pictures(start, ring, gige_camera):
     camera = start(URI)
     opened = wait_event(camera, CameraOpened)
@@ -93,7 +77,7 @@ def test_an_unplugged_gige_camera_is_missed_within_2_s_and_comes_back(start, gig
     # Still away.
     wait_event(camera, CameraLost)
     gige_camera.plug_in()
-    wait_until_open(camera)
+    wait_for(camera, CameraOpened)
     camera.request(0, time.monotonic_ns())
     wait_event(camera, FrameCaptured)
 
@@ -103,7 +87,7 @@ def test_a_camera_process_that_is_killed_lets_the_next_one_have_the_gige_camera(
     wait_event(camera, CameraOpened)
     os.kill(camera.pid, signal.SIGKILL)
     wait_event(camera, CameraLost)
-    wait_until_open(camera)
+    wait_for(camera, CameraOpened)
     camera.request(0, time.monotonic_ns())
     wait_event(camera, FrameCaptured)
 

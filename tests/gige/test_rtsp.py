@@ -5,7 +5,9 @@ import signal
 import time
 
 import pytest
-from gige.network_camera import SHAPE, NetworkCamera, time_of
+from camera_events import wait_for
+from gige.network_camera import NetworkCamera
+from gige.timed_picture import SHAPE, time_of
 
 from edge_agent.camera.client import CameraProcess, Patience
 from edge_agent.camera.messages import CameraLost, CameraOpened, FrameCaptured
@@ -37,14 +39,6 @@ def camera(network_camera, ring):
     camera.start()
     yield camera
     camera.close()
-
-
-def wait_for(camera, kind, limit_s=30.0):
-    """Return the next event of a kind."""
-    deadline = time.monotonic() + limit_s
-    while not isinstance(event := camera.next_event(0.25), kind):
-        assert time.monotonic() < deadline, f"no {kind.__name__} within {limit_s} s"
-    return event
 
 
 def ask(camera, ring, then=lambda: None):

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from camera_events import wait_event
 
 from edge_agent.camera.client import CameraProcess, Patience
 from edge_agent.camera.messages import BadFrame, CameraLost, CameraOpened, FrameCaptured
@@ -44,15 +45,6 @@ def start(ring):
     yield make
     for camera in cameras:
         camera.close()
-
-
-def wait_event(camera, limit_s=15.0):
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        event = camera.next_event(0.5)
-        if event is not None:
-            return event
-    pytest.fail(f"no event within {limit_s} s")
 
 
 def wait_gone(pid, limit_s=10.0):

@@ -4,40 +4,17 @@ import threading
 from pathlib import Path
 
 import pytest
+from outbox_steps import send
 
 from edge_agent.outbox import Outbox
-from edge_agent.outbox_records import Clock
 from engines.errors import OutboxError
-
-
-class FakeTime:
-    wall_ns = 1_700_000_000_000_000_000
-    monotonic_ns = 5_000_000_000
-
-    def clock(self, boot="kernel-1"):
-        return Clock(lambda: self.wall_ns, lambda: self.monotonic_ns, boot)
-
-    def pass_s(self, seconds):
-        self.wall_ns += round(seconds * 1e9)
-        self.monotonic_ns += round(seconds * 1e9)
-
-
-@pytest.fixture
-def now():
-    return FakeTime()
 
 
 @pytest.fixture
 def outbox(tmp_path, now):
-    outbox = Outbox(tmp_path / "an outbox?#.db", dedupe_window_s=60, clock=now.clock())
+    outbox = Outbox(tmp_path / "an outbox?#.db", dedupe_window_s=60, clock=now.clock)
     yield outbox
     outbox.close()
-
-
-def send(outbox, result_id):
-    seq = outbox.next_seq()
-    outbox.store(seq=seq, result_id=result_id, boot_id="b", payload=b"{}")
-    outbox.mark_sent([seq], ack_timeout_s=2)
 
 
 def test_the_oldest_that_is_not_acknowledged_counts(outbox, now):
@@ -59,7 +36,8 @@ def test_a_stepped_clock_changes_nothing_and_after_a_reboot_the_wall_clock_count
     now.monotonic_ns += 10**9
     assert outbox.oldest_age_s() == pytest.approx(1.0)
     outbox.close()
-    later = Outbox(tmp_path / "an outbox?#.db", dedupe_window_s=60, clock=now.clock("kernel-2"))
+    now.reboot("kernel-2", now.monotonic_ns)
+    later = Outbox(tmp_path / "an outbox?#.db", dedupe_window_s=60, clock=now.clock)
     try:
         assert later.oldest_age_s() == pytest.approx(3600.0)
         now.wall_ns -= 7200 * 10**9
