@@ -27,6 +27,7 @@ from engines.trainer import Trainer
 
 _SHOWN_LOSSES = 20
 _PAIRS_FOR_RANGES = 8
+_OTHERWISE = "Train with another --seed, or with --device cpu."
 
 
 class TrainingLog(Protocol):
@@ -82,7 +83,8 @@ def train(
         kind: The objective's class, where it is none of those that the schedule can name.
 
     Raises:
-        EngineError: The device does not exist, or the loss is not a number any more.
+        EngineError: The device does not exist, or the loss or a weight is not finite any more; the checkpoint is that
+            of a step before.
     """
     device = choose_device(schedule.device)
     height, width = pictures.shape[1:3] if tiling is None else tiling.tile_shape
@@ -111,12 +113,14 @@ def train(
                 log.add(step, loss=done.loss, rate=rate, pair=pair, reconstruction=done.reconstruction)
             if checkpoint is not None and course.steps is not None and (checkpoint.due or course.finished):
                 checkpoint.save(_state(trainer, course))
+    _check_weights(trainer, course.step)
     core = trainer.core()
     tenths = [float(np.mean(part)) for part in np.array_split(course.losses, min(10, course.step))]
     return Trained(core, course.step, course.seconds, device, continued_at, tenths)
 
 
 def _state(trainer: Trainer, course: Course) -> State:
+    _check_weights(trainer, course.step)
     return {
         "trainer": trainer.state(),
         "steps": course.steps,
@@ -133,9 +137,13 @@ def _resume(trainer: Trainer, course: Course, state: State) -> None:
 
 def _check_loss(loss: float, step: int) -> None:
     if not math.isfinite(loss):
-        raise EngineError(
-            f"the loss became {loss} at step {step}.", fix="Train with another --seed, or with --device cpu."
-        )
+        raise EngineError(f"the loss became {loss} at step {step}.", fix=_OTHERWISE)
+
+
+def _check_weights(trainer: Trainer, steps: int) -> None:
+    # The loss is of the weights before a step: it does not show that the step spoiled them.
+    if not trainer.is_finite():
+        raise EngineError(f"weights are infinite or no numbers after {steps} steps.", fix=_OTHERWISE)
 
 
 @contextmanager
