@@ -9,9 +9,9 @@ import numpy as np
 from engines.dataset import Resize, fit_frame
 from engines.errors import DatasetError, FrameError
 from engines.frame_cache import to_uint8
-from engines.images import Frame, list_images, read_image
+from engines.images import Frame, read_image
 from engines.reduction import plan_geometry, reduce_frame
-from engines.training_folder import check_training_folder
+from engines.training_folder import list_good_images
 
 
 def read_some(folder: Path, size: int | tuple[int, int], *, resize: Resize, seed: int, most: int) -> Frame:
@@ -29,8 +29,7 @@ def read_some(folder: Path, size: int | tuple[int, int], *, resize: Resize, seed
         DatasetError: It is no folder of good parts, nothing in it can be used, or sizes are mixed without `resize`.
         UsageError: The size is not possible.
     """
-    check_training_folder(folder)
-    paths = list_images(folder)
+    paths = list_good_images(folder)
     chosen = np.random.default_rng(seed).permutation(len(paths))
     frames: list[Frame] = []
     for index in chosen[: 2 * most]:

@@ -1,5 +1,7 @@
 """What a person sees of the corruptions: every kind by name, and what it changed."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -103,4 +105,11 @@ def test_some_frames_of_mixed_sizes_need_a_way_to_resize(tmp_path, good_frames_f
 def test_a_folder_without_a_usable_image(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(DatasetError, match=r"no image of .* can be used"):
+        read_some(tmp_path, 64, resize="none", seed=0, most=32)
+
+
+def test_masks_among_the_images_are_refused(tmp_path, good_frames_folder):
+    for name in ("a.png", "a_mask.png"):
+        shutil.copy(good_frames_folder / "000.png", tmp_path / name)
+    with pytest.raises(DatasetError, match="masks of defects lie among"):
         read_some(tmp_path, 64, resize="none", seed=0, most=32)
