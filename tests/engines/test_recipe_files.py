@@ -11,7 +11,7 @@ import pytest
 from engines.cli import main
 from engines.errors import EngineError, RecipeError
 from engines.golden import GOLDEN_FILE, load_golden, map_difference, verify_engine
-from engines.recipe import MANIFEST, MODEL_FILES, load_recipe
+from engines.recipe import MANIFEST, MODEL_FILES, load_recipe, write_manifest
 from engines.runtime import open_runtime
 
 
@@ -164,6 +164,20 @@ def test_verify_fails_on_golden_maps_that_differ(recipe, capsys):
     manifest.write_text(json.dumps(content))
     assert main(["verify", str(recipe)]) == 69
     assert "DIFFERS" in capsys.readouterr().out
+
+
+def test_verify_looks_at_every_threshold_revision(recipe, capsys):
+    revision = recipe / "thresholds" / "r0001"
+    revision.mkdir(parents=True)
+    (revision / "scale.npy").write_bytes(b"12")
+    (recipe / "thresholds" / ".new").mkdir()
+    assert main(["verify", str(recipe)]) == 78
+    assert "r0001 has no manifest.json: it is incomplete" in capsys.readouterr().err
+    write_manifest(revision, versions={})
+    assert main(["verify", str(recipe)]) == 0
+    (revision / "scale.npy").write_bytes(b"1")
+    assert main(["verify", str(recipe)]) == 78
+    assert "r0001 is damaged: scale.npy was altered or truncated" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
