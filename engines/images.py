@@ -71,7 +71,9 @@ def read_image(path: Path) -> Frame:
         raise _unreadable(path, "is not an image", "Remove it, or save it again as PNG.")
     if pixels.dtype != np.uint8:
         raise _unreadable(
-            path, f"has {pixels.dtype} pixels", "Save it with 8 bits a channel, as the camera delivers it."
+            path,
+            f"has {pixels.dtype} pixels; 8 bits a channel are needed",
+            "Save it with 8 bits a channel, as the camera delivers it.",
         )
     frame = np.atleast_3d(pixels)
     if frame.shape[2] not in CHANNELS:

@@ -32,6 +32,7 @@ def test_every_unreadable_file_is_named_at_once(folder):
         survey(folder, resize="none")
     for name in ("a_text.png", "b_truncated.png", "c_tiny.png", "d_deep.png"):
         assert name in str(caught.value)
+    assert "d_deep.png has uint16 pixels; 8 bits a channel are needed" in str(caught.value)
     assert caught.value.exit_code == 65
 
 

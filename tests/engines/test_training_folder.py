@@ -46,7 +46,9 @@ def test_every_folder_of_a_data_set_but_the_good_ones_is_refused(dataset, given,
 
 def test_what_lies_beside_the_good_training_frames_is_refused(dataset):
     shutil.copytree(dataset / "test" / "crack", dataset / "train" / "crack")
-    with pytest.raises(DatasetError, match=r"train folder of a data set, but not to its good frames\. Give .*train/good"):
+    with pytest.raises(
+        DatasetError, match=r"train folder of a data set, but not to its good frames\. Give .*train/good"
+    ):
         check_training_folder(dataset / "train" / "crack")
     check_training_folder(dataset / "train" / "good")
 
