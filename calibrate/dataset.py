@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from edge_agent.inspection import Mask
 from engines.errors import DatasetError, NoInputError
 from engines.images import list_images, read_image
 from engines.sample_split import read_groups
+from engines.wording import listed
 
 GOOD = "good"
 _HALF = 127
@@ -42,7 +44,8 @@ def list_labelled(root: Path) -> list[LabelledFrame]:
 
     Raises:
         NoInputError: There is no test/good or a label's folder is empty.
-        DatasetError: Only some defective frames of a label have a mask, or a `groups.csv` does not fit its folder.
+        DatasetError: Only some defective frames of a label have a mask, one has none while masks lie under a name that
+            is no label, or a `groups.csv` does not fit its folder.
     """
     if not (root / "test" / GOOD).is_dir():
         raise NoInputError(
@@ -50,7 +53,9 @@ def list_labelled(root: Path) -> list[LabelledFrame]:
             fix="Lay it out as test/good, test/<defect>, ground_truth/<defect>/<stem>_mask.png.",
         )
     frames = []
-    for folder in sorted(p for p in (root / "test").iterdir() if p.is_dir() and not p.name.startswith(".")):
+    labels = _folders(root / "test")
+    _check_masks_have_labels(root, labels)
+    for folder in (root / "test" / label for label in labels):
         paths = list_images(folder)
         masks = root / "ground_truth" / folder.name
         missing = [p for p in paths if not (masks / f"{p.stem}_mask.png").is_file()]
@@ -71,6 +76,24 @@ def list_labelled(root: Path) -> list[LabelledFrame]:
             for p in paths
         ]
     return frames
+
+
+def _folders(parent: Path) -> list[str]:
+    if not parent.is_dir():
+        return []
+    return sorted(entry.name for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _check_masks_have_labels(root: Path, labels: Sequence[str]) -> None:
+    """Refuse masks that a misspelt folder would take out of the pixel figures without a word."""
+    masks = _folders(root / "ground_truth")
+    foreign = [name for name in masks if name not in labels]
+    without = [label for label in labels if label not in masks and label != GOOD]
+    if foreign and without:
+        raise DatasetError(
+            f"{root / 'ground_truth'} has masks of {listed(foreign)} and none of {listed(without)}, as test calls it.",
+            fix="Give folders that belong together the same name, or remove the masks that belong to none.",
+        )
 
 
 def load_mask(frame: LabelledFrame, shape: tuple[int, int]) -> Mask:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrate.dataset import LabelledFrame, list_labelled, load_mask
+from calibrate.known_frames import read_known_frames
 from calibrate.map_file import MapFile
 from calibrate.metrics import ImageResult, image_metrics
 from calibrate.original_pixels import Placement, mask_at_original, z_at_original
@@ -24,6 +25,7 @@ from edge_agent.thresholds import ThresholdRevision, check_fits_model, load_thre
 from engines.command_line import track
 from engines.energy import JOULES_PER_WH, EnergyMeter
 from engines.errors import FrameError
+from engines.images import pixel_sha256
 from engines.recipe import Recipe
 
 
@@ -81,6 +83,7 @@ def evaluate(engine: RecipeEngine, dataset: Path) -> tuple[dict[str, Any], list[
         **image_metrics([item.result for item in judged]),
         **pixels,
         **_promise(thresholds, judged),
+        "good_frames_taught": _taught(engine, judged),
         "frames": len(judged),
         "pixel_frames": sum(_has_truth(item) for item in judged),
         "invalid_reasons": dict(Counter(item.reason for item in judged if item.reason)),
@@ -172,6 +175,14 @@ def _promise(thresholds: ThresholdRevision, judged: Sequence[Judged]) -> dict[st
         "good_parts_rejected": sum(rejected.values()),
         "good_parts_unit": unit_of({str(frame.path): frame.group for frame in good}),
     }
+
+
+def _taught(engine: RecipeEngine, judged: Sequence[Judged]) -> int:
+    """Return how many of the good frames taught the network, or chose its settings."""
+    known = read_known_frames(engine.folder)
+    good = [item.frame.path for item in judged if item.frame.is_good]
+    hashes = (pixel_sha256(engine.read(path)) for path in track(good, label="known frames"))
+    return sum(map(known.has_taught, hashes))
 
 
 def _by_label(judged: Sequence[Judged]) -> dict[str, dict[str, int]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrate.evaluation import Judged, revision_in_force
-from calibrate.figures import BY_DEFECT, FIGURES, headline, percent, promise_lines, short, shown
+from calibrate.figures import BY_DEFECT, FIGURES, headline, percent, promise_lines, short, shown, taught_lines
 from calibrate.page import row, write_page
 from calibrate.recipe_engine import RecipeEngine
 from calibrate.score_plots import histogram, roc
@@ -44,7 +44,7 @@ def write_evaluation_page(
             "origin": escape(_origin(figures, thresholds)),
             "headline": escape(headline(figures)),
             "cards": "".join(_cards(figures)),
-            "promise": "".join(f"<p>{escape(line)}</p>" for line in promise_lines(figures)),
+            "promise": "".join(f"<p>{escape(line)}</p>" for line in (*promise_lines(figures), *taught_lines(figures))),
             "plots": "".join(_plots(figures, judged, thresholds)),
             "confusion": "".join(row(truth, [*map(str, c.values())]) for truth, c in figures["confusion"].items()),
             "invalid": escape(_invalid(figures)),

@@ -120,3 +120,15 @@ def promise_lines(figures: Mapping[str, Any]) -> Sequence[str]:
         )
     promised = f"about {percent(expected)} are rejected, with 95 % confidence no more than {percent(bound)}"
     return f"Promised: of new {GOOD[unit]} {promised}.", f"Measured: {measured}. {verdict}"
+
+
+def taught_lines(figures: Mapping[str, Any]) -> Sequence[str]:
+    """Say that the network knows some of the good frames; nothing where it knows none."""
+    taught, good = figures["good_frames_taught"], figures["false_rejects"] + figures["passed"]
+    if not taught:
+        return ()
+    words = (
+        f"{taught} of the {good} good frames taught the network or chose its settings: it knows them better than new "
+        "ones, and all figures look better than they are. Judge with other good frames."
+    )
+    return (words,)

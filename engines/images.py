@@ -26,13 +26,15 @@ _FAST = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 def list_images(folder: Path, *, recursive: bool = False) -> list[Path]:
     """Return the image files of a folder by name; hidden files and folders are left out.
 
+    A link that leads nowhere is among them: it is an image that cannot be read.
+
     Raises:
         NoInputError: The folder does not exist or holds no image.
     """
     if not folder.is_dir():
         raise NoInputError(f"{folder} is not a folder.", fix="Check the path: it must be a folder of images.")
     found = folder.rglob("*") if recursive else folder.iterdir()
-    images = sorted(p for p in found if p.suffix.lower() in SUFFIXES and not _is_hidden(p, folder) and p.is_file())
+    images = sorted(p for p in found if p.suffix.lower() in SUFFIXES and not _is_hidden(p, folder) and _is_file(p))
     if not images:
         raise NoInputError(
             f"{folder} holds no image ({', '.join(sorted(SUFFIXES))}).",
@@ -69,7 +71,9 @@ def read_image(path: Path) -> Frame:
         raise _unreadable(path, "is not an image", "Remove it, or save it again as PNG.")
     if pixels.dtype != np.uint8:
         raise _unreadable(
-            path, f"has {pixels.dtype} pixels", "Save it with 8 bits a channel, as the camera delivers it."
+            path,
+            f"has {pixels.dtype} pixels; 8 bits a channel are needed",
+            "Save it with 8 bits a channel, as the camera delivers it.",
         )
     frame = np.atleast_3d(pixels)
     if frame.shape[2] not in CHANNELS:
@@ -98,6 +102,10 @@ def pixel_sha256(frame: Frame) -> str:
 def describe_size(shape: Sequence[int]) -> str:
     """Say a frame's shape (H, W, C) as people do: width x height and channels."""
     return f"{shape[1]} x {shape[0]} {CHANNELS.get(shape[2], f'{shape[2]} channels')}"
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def _is_hidden(path: Path, folder: Path) -> bool:

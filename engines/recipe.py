@@ -150,6 +150,17 @@ def check_manifest(folder: Path) -> dict[str, str]:
     return expected
 
 
+def check_revisions(folder: Path) -> None:
+    """Compare every threshold revision of a recipe with the manifest of its own.
+
+    Raises:
+        RecipeError: A file of one is missing or differs.
+    """
+    for revision in sorted((folder / THRESHOLDS_FOLDER).glob("[!.]*")):
+        if revision.is_dir():
+            check_manifest(revision)
+
+
 def _fault(path: Path, digest: str) -> str | None:
     if not path.is_file():
         return "is missing"

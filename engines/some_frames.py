@@ -9,9 +9,10 @@ import numpy as np
 from engines.dataset import Resize, fit_frame
 from engines.errors import DatasetError, FrameError
 from engines.frame_cache import to_uint8
-from engines.images import Frame, list_images, read_image
+from engines.images import Frame, describe_size, read_image
 from engines.reduction import plan_geometry, reduce_frame
-from engines.training_folder import check_training_folder
+from engines.training_folder import list_good_images
+from engines.wording import listed
 
 
 def read_some(folder: Path, size: int | tuple[int, int], *, resize: Resize, seed: int, most: int) -> Frame:
@@ -26,11 +27,11 @@ def read_some(folder: Path, size: int | tuple[int, int], *, resize: Resize, seed
 
     Raises:
         NoInputError: The folder does not exist or holds no image.
-        DatasetError: It is no folder of good parts, nothing in it can be used, or sizes are mixed without `resize`.
+        DatasetError: It is no folder of good parts, nothing in it can be used, sizes are mixed without `resize`, or
+            numbers of channels are.
         UsageError: The size is not possible.
     """
-    check_training_folder(folder)
-    paths = list_images(folder)
+    paths = list_good_images(folder)
     chosen = np.random.default_rng(seed).permutation(len(paths))
     frames: list[Frame] = []
     for index in chosen[: 2 * most]:
@@ -43,9 +44,22 @@ def read_some(folder: Path, size: int | tuple[int, int], *, resize: Resize, seed
     if not frames:
         raise DatasetError(f"no image of {folder} can be used.", fix="Record them again as 8-bit PNG files.")
     shape = frames[0].shape
+    _check_can_stack(folder, {frame.shape for frame in frames}, resize)
     if resize != "none":
         height, width = (int(np.median([frame.shape[axis] for frame in frames])) for axis in (0, 1))
         shape = (height, width, shape[2])
     frame_shape = (shape[0], shape[1], shape[2])
     geometry = plan_geometry(frame_shape, None, size)
     return np.stack([to_uint8(reduce_frame(fit_frame(frame, frame_shape, resize)[0], geometry)) for frame in frames])
+
+
+def _check_can_stack(folder: Path, shapes: set[tuple[int, ...]], resize: Resize) -> None:
+    is_mixed = len({shape[2] for shape in shapes}) > 1
+    if is_mixed or (resize == "none" and len(shapes) > 1):
+        seen = listed(sorted(map(describe_size, shapes)))
+        raise DatasetError(
+            f"{folder} mixes images of {seen}.",
+            fix="Keep images of one number of channels."
+            if is_mixed
+            else "Give --resize letterbox or --resize stretch.",
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,12 @@ class Trainer:
             for _, convolution in rounded(module):
                 convolution.rounds = False
         return Core(self.network, self.objective.core_input, self.head)
+
+    def is_finite(self) -> bool:
+        """Whether everything that was learned is a number, and finite."""
+        modules = (self.network, self.objective, *([] if self.head is None else [self.head]))
+        tensors = (tensor for module in modules for tensor in chain(module.parameters(), module.buffers()))
+        return all(bool(tensor.isfinite().all()) for tensor in tensors)
 
     def state(self) -> dict[str, Any]:
         """Return everything that the next step depends on."""

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
 from engines.checkpoint import Checkpoint, State
@@ -24,9 +21,10 @@ from engines.pairs_ahead import made_ahead
 from engines.schedule import Course, Schedule, first_rounded, learning_rate
 from engines.tiling import Tiling
 from engines.trainer import Trainer
+from engines.training_progress import shown
 
-_SHOWN_LOSSES = 20
 _PAIRS_FOR_RANGES = 8
+_OTHERWISE = "Train with another --seed, or with --device cpu."
 
 
 class TrainingLog(Protocol):
@@ -82,7 +80,8 @@ def train(
         kind: The objective's class, where it is none of those that the schedule can name.
 
     Raises:
-        EngineError: The device does not exist, or the loss is not a number any more.
+        EngineError: The device does not exist, or the loss or a weight is not finite any more; the checkpoint is that
+            of a step before.
     """
     device = choose_device(schedule.device)
     height, width = pictures.shape[1:3] if tiling is None else tiling.tile_shape
@@ -97,7 +96,7 @@ def train(
     def make_pair(step: int) -> Pair:
         return trainer.objective.pair(corruptor, (schedule.seed, step), schedule.batch)
 
-    with _shown(course) as show, made_ahead(make_pair) as take_pair:
+    with shown(course) as show, made_ahead(make_pair) as take_pair:
         while not course.finished:
             step, pair = course.step, take_pair(course.step)
             if schedule.qat and course.steps is not None and step == first_rounded(course.steps):
@@ -111,12 +110,14 @@ def train(
                 log.add(step, loss=done.loss, rate=rate, pair=pair, reconstruction=done.reconstruction)
             if checkpoint is not None and course.steps is not None and (checkpoint.due or course.finished):
                 checkpoint.save(_state(trainer, course))
+    _check_weights(trainer, course.step)
     core = trainer.core()
     tenths = [float(np.mean(part)) for part in np.array_split(course.losses, min(10, course.step))]
     return Trained(core, course.step, course.seconds, device, continued_at, tenths)
 
 
 def _state(trainer: Trainer, course: Course) -> State:
+    _check_weights(trainer, course.step)
     return {
         "trainer": trainer.state(),
         "steps": course.steps,
@@ -133,29 +134,10 @@ def _resume(trainer: Trainer, course: Course, state: State) -> None:
 
 def _check_loss(loss: float, step: int) -> None:
     if not math.isfinite(loss):
-        raise EngineError(
-            f"the loss became {loss} at step {step}.", fix="Train with another --seed, or with --device cpu."
-        )
+        raise EngineError(f"the loss became {loss} at step {step}.", fix=_OTHERWISE)
 
 
-@contextmanager
-def _shown(course: Course) -> Iterator[Callable[[], None]]:
-    """Show progress on stderr; gives the function to call after every step."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.1f} steps/s"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    first_step, first_s = course.step, course.seconds
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("training", total=course.steps, completed=first_step, loss=math.nan, rate=0.0)
-
-        def show() -> None:
-            rate = (course.step - first_step) / (course.seconds - first_s)
-            loss = float(np.mean(course.losses[-_SHOWN_LOSSES:]))
-            progress.update(task, completed=course.step, total=course.steps, loss=loss, rate=rate)
-
-        yield show
+def _check_weights(trainer: Trainer, steps: int) -> None:
+    # The loss is of the weights before a step: it does not show that the step spoiled them.
+    if not trainer.is_finite():
+        raise EngineError(f"weights are infinite or no numbers after {steps} steps.", fix=_OTHERWISE)

@@ -41,8 +41,8 @@ def check_training_folder(folder: Path, *, may_be_test_good: bool = False) -> No
         may_be_test_good: Take a data set's `test/good`, too.
 
     Raises:
-        DatasetError: It is the root of a data set or its `train`, or lies in its `test` or `ground_truth`; or images
-            lie only in its sub-folders.
+        DatasetError: It is the root of a data set or its `train`, or lies in its `test`, its `ground_truth` or beside
+            its `train/good`; or images lie only in its sub-folders.
     """
     if not folder.is_dir():
         return
@@ -63,10 +63,12 @@ def check_no_masks(folder: Path, images: Sequence[Path]) -> None:
     """Refuse masks among the images.
 
     Raises:
-        DatasetError: For an image NAME there is a NAME_mask, too: it shows where NAME is defective.
+        DatasetError: For an image NAME there is a NAME_mask, too: it shows where NAME is defective. Or all are called so.
     """
     names = {path.stem for path in images}
-    masks = [path.name for path in images if path.stem.endswith("_mask") and path.stem.removesuffix("_mask") in names]
+    called_so = [path for path in images if path.stem.endswith("_mask")]
+    beside = [path for path in called_so if path.stem.removesuffix("_mask") in names]
+    masks = [path.name for path in (called_so if len(called_so) == len(images) else beside)]
     if masks:
         raise DatasetError(
             f"masks of defects lie among the images of {folder} ({len(masks)}): {listed(masks)}.",
@@ -99,6 +101,8 @@ def _check_place(folder: Path, root: Path, parts: tuple[str, ...]) -> None:
     if parts[:1] in [(name,) for name in _JUDGED]:
         what = "masks" if parts[0] == "ground_truth" else "frames by which recipes are judged, defective ones too"
         raise DatasetError(f"{folder} belongs to the {parts[0]} folder of a data set: {what}.", fix=fix)
+    if parts[:1] == ("train",) and parts[1:2] not in {(), ("good",)} and good.is_dir():
+        raise DatasetError(f"{folder} belongs to the train folder of a data set, but not to its good frames.", fix=fix)
     if parts in {(), ("train",)} and not _holds_images(folder):
         raise DatasetError(f"{folder} is a data set and not the folder of its good parts.", fix=fix)
 

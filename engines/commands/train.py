@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engines.command_line import map_size, write_json
+from engines.command_line import check_can_write, map_size, write_json
 from engines.errors import EngineError, UsageError
 from engines.objectives import DEFAULT_OBJECTIVE, objective_names
 from engines.processor import prepare_processor
@@ -17,6 +19,15 @@ from engines.tiling import parse_tiles
 
 HELP = "train a recipe on a folder of good images"
 DEFAULT_STEPS = 1500
+_YEAR_MINUTES = 525_600
+_LARGEST_SEED = 2**63 - 1
+_LIMITS = {
+    "steps": (1, math.inf),
+    "minutes": (0.01, _YEAR_MINUTES),
+    "batch": (1, math.inf),
+    "width": (16, math.inf),
+    "seed": (0, _LARGEST_SEED),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,6 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
     roi, name = _roi(arguments.roi), _name(arguments.name, arguments.recipe)
     tiles = parse_tiles(arguments.tiles)
     _check_numbers(arguments)
+    check_can_write("--json", arguments.json)
     prepare_processor()
     with _missing_libraries():
         from engines.make_recipe import make_recipe
@@ -128,7 +140,8 @@ def run(arguments: argparse.Namespace) -> int:
     each = f" ({figures['gmac_per_tile']} for each tile of {arguments.tiles})" if tiles != (1, 1) else ""
     print(f"network     {figures['gmac']} GMAC{each}, {figures['parameters']} parameters")
     print(f"maps        {' + '.join(figures['errors'])}, smoothed over {figures['box_map_px']} pixels")
-    print(f"next        edge-calibrate fit {arguments.recipe} --images {arguments.images} --false-reject-rate 0.05")
+    recipe, images = shlex.quote(str(arguments.recipe)), shlex.quote(str(arguments.images))
+    print(f"next        edge-calibrate fit {recipe} --images {images} --false-reject-rate 0.05")
     if arguments.resize:
         print("note        made with --resize: it judges recorded images of mixed sizes; a live station takes one size")
     write_json(arguments.json, figures)
@@ -183,10 +196,11 @@ def _name(name: str | None, recipe: Path) -> str:
 
 
 def _check_numbers(arguments: argparse.Namespace) -> None:
-    for option, least in (("steps", 1), ("minutes", 0.01), ("batch", 1), ("width", 16), ("seed", 0)):
+    for option, (least, most) in _LIMITS.items():
         value = getattr(arguments, option)
-        if value is not None and not value >= least:
-            raise UsageError(f"--{option} {value} is too small.", fix=f"Give at least {least}.")
+        if value is not None and not least <= value <= most:
+            above = "" if most == math.inf else f" and at most {most}"
+            raise UsageError(f"--{option} {value} is not possible.", fix=f"Give at least {least}{above}.")
     if arguments.width % 16:
         raise UsageError(
             f"--width {arguments.width} is not a multiple of 16.",

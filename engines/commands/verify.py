@@ -12,11 +12,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from engines.command_line import write_json
+from engines.command_line import check_can_write, write_json
 from engines.errors import EngineError
 from engines.golden import GoldenResult, compare_golden, load_golden, map_difference
 from engines.precision import Precision, compare_precisions
-from engines.recipe import MODEL_FILES, load_recipe
+from engines.recipe import MODEL_FILES, check_revisions, load_recipe
 from engines.runtime import Maps, open_runtime
 from engines.runtime.cuda_memory import BINDINGS
 
@@ -51,8 +51,10 @@ def run(arguments: argparse.Namespace) -> int:
             f"verify needs {problem.name}, which is not installed.",
             fix='Install it with `pip install "edge-agent[tensorrt]"` on a station, else with "edge-agent[train]".',
         ) from problem
+    check_can_write("--json", arguments.json)
     folder: Path = arguments.recipe
     recipe = load_recipe(folder)
+    check_revisions(folder)
     models = {kind: load_model(folder / name) for kind, name in MODEL_FILES.items()}
     for kind, model in models.items():
         check_structure(model, int8=kind == "tensorrt")

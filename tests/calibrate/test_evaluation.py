@@ -1,3 +1,4 @@
+import csv
 import json
 import math
 import re
@@ -77,6 +78,21 @@ def test_every_figure_is_documented(fitted_recipe, dataset):
     section = COMMANDS.read_text(encoding="utf-8").split("## `edge-calibrate evaluate`\n")[1].split("\n## ")[0]
     first_cells = re.findall(r"^\| ([^|]*) \|", section.split("| figure | meaning |")[1], re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", " ".join(first_cells))) == set(figures)
+
+
+def test_good_frames_that_taught_the_network_are_counted_and_it_is_said(fitted_recipe, dataset, capsys):
+    uses = {row["file"]: row["use"] for row in csv.DictReader((fitted_recipe / "images.csv").read_text().splitlines())}
+    taught = sum(uses[path.name] != "set_aside" for path in (dataset / "test/good").iterdir())
+    assert taught
+    page = dataset.parent / "page.html"
+    assert main(["evaluate", str(fitted_recipe), str(dataset), "--html", str(page)]) == 0
+    said = f"{taught} of the 6 good frames taught the network"
+    assert said in capsys.readouterr().out
+    assert said in page.read_text(encoding="utf-8")
+    for path in (dataset / "test/good").iterdir():
+        cv2.imwrite(str(path), cv2.imread(str(path)) ^ 1)
+    assert figures_of(fitted_recipe, dataset)["good_frames_taught"] == 0
+    assert "taught the network" not in capsys.readouterr().out
 
 
 def test_energy_is_a_figure_or_null_with_a_reason(fitted_recipe, dataset):

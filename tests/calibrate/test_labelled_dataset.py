@@ -43,3 +43,17 @@ def test_hidden_folders_are_no_defect_types(tmp_path):
     frames = list_labelled(tmp_path)
     assert [frame.label for frame in frames] == ["bar", "good"]
     assert list_images(tmp_path / "test", recursive=True) == [frame.path for frame in frames], "what an agent runs on"
+
+
+def test_masks_under_a_name_that_test_does_not_know_are_refused(tmp_path):
+    for label in ("good", "bar", "dent"):
+        (tmp_path / "test" / label).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "test" / label / "0.png"), draw_part(0))
+    for label in ("bars", "dent"):
+        (tmp_path / "ground_truth" / label).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "ground_truth" / label / "0_mask.png"), bar(255))
+    with pytest.raises(DatasetError, match=r"ground_truth has masks of bars and none of bar, as test calls it\. Give"):
+        list_labelled(tmp_path)
+    (tmp_path / "ground_truth" / "bars").rename(tmp_path / "ground_truth" / "bar")
+    (tmp_path / "ground_truth" / "no_longer_tested").mkdir()
+    assert [frame.mask_path is not None for frame in list_labelled(tmp_path)] == [True, True, False]

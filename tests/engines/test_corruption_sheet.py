@@ -1,5 +1,7 @@
 """What a person sees of the corruptions: every kind by name, and what it changed."""
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -95,7 +97,7 @@ def test_some_frames_of_mixed_sizes_need_a_way_to_resize(tmp_path, good_frames_f
     for index in range(6):
         frame = cv2.imread(str(good_frames_folder / f"{index:03d}.png"))
         cv2.imwrite(str(tmp_path / f"{index}.png"), frame[: 70 + index])
-    with pytest.raises(DatasetError, match="--resize letterbox"):
+    with pytest.raises(DatasetError, match=r"mixes images of 96 x 70 colour, .* and 1 more\. Give --resize letterbox"):
         read_some(tmp_path, 64, resize="none", seed=0, most=32)
     assert read_some(tmp_path, 64, resize="stretch", seed=0, most=32).shape == (6, 64, 64, 3)
 
@@ -104,3 +106,18 @@ def test_a_folder_without_a_usable_image(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(DatasetError, match=r"no image of .* can be used"):
         read_some(tmp_path, 64, resize="none", seed=0, most=32)
+
+
+def test_masks_among_the_images_are_refused(tmp_path, good_frames_folder):
+    for name in ("a.png", "a_mask.png"):
+        shutil.copy(good_frames_folder / "000.png", tmp_path / name)
+    with pytest.raises(DatasetError, match="masks of defects lie among"):
+        read_some(tmp_path, 64, resize="none", seed=0, most=32)
+
+
+def test_grey_and_colour_are_not_drawn_together(tmp_path, good_frames_folder):
+    frame = cv2.imread(str(good_frames_folder / "000.png"))
+    cv2.imwrite(str(tmp_path / "a.png"), frame)
+    cv2.imwrite(str(tmp_path / "b.png"), frame[:, :, 0])
+    with pytest.raises(DatasetError, match=r"mixes images of 96 x 80 colour, 96 x 80 grey\. Keep images of one number"):
+        read_some(tmp_path, 64, resize="stretch", seed=0, most=32)

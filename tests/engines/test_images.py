@@ -117,7 +117,7 @@ def test_a_jpeg_in_printing_colours_is_read_in_camera_colours(tmp_path):
 )
 def test_more_than_8_bits_are_refused(tmp_path, name, kind, message):
     cv2.imwrite(str(tmp_path / name), smooth((64, 64)).astype(kind))
-    with pytest.raises(FrameError, match=rf"{name} has {message} pixels. Save it with 8 bits"):
+    with pytest.raises(FrameError, match=rf"{name} has {message} pixels; 8 bits a channel are needed\. Save it"):
         read_image(tmp_path / name)
 
 

@@ -14,8 +14,9 @@ import torch
 
 from engines.checkpoint import Checkpoint
 from engines.cli import main
-from engines.errors import UsageError
+from engines.errors import EngineError, UsageError
 from engines.images import read_image
+from engines.objectives.plain import Plain
 from engines.recipe import load_recipe
 from engines.schedule import TIMED_STEPS, Schedule
 from engines.training import train
@@ -118,6 +119,42 @@ def test_a_finished_training_is_not_trained_again(tmp_path, pictures):
     again = train(pictures, schedule(), rotates=False, interrupted=checkpoint(tmp_path).load())
     assert again.continued_at == 8
     assert_same(finished, again)
+
+
+class Spoils(Plain):
+    """At the fourth step the loss is no number."""
+
+    said = "the loss became nan at step 3"
+    calls = 0
+
+    def loss(self, answer, batch):
+        self.calls += 1
+        loss = super().loss(answer, batch)
+        return self.spoiled(loss, answer) if self.calls == 4 else loss
+
+    def spoiled(self, loss, answer):
+        return loss * torch.nan
+
+
+class SpoilsWeights(Spoils):
+    """At the fourth step the loss is fine and its derivative is infinite."""
+
+    said = "weights are infinite or no numbers after 4 steps"
+
+    def spoiled(self, loss, answer):
+        return loss + (answer.reconstruction.float() * 0).sum().sqrt()
+
+
+@pytest.mark.parametrize("kind", [Spoils, SpoilsWeights])
+@pytest.mark.parametrize("steps", [4, 8])
+def test_a_training_that_fails_stops_and_keeps_the_last_good_checkpoint(tmp_path, pictures, kind, steps):
+    with pytest.raises(EngineError, match=f"{kind.said}.*another --seed"):
+        train(pictures, schedule("plain", steps), rotates=False, checkpoint=checkpoint(tmp_path), kind=kind)
+    state = checkpoint(tmp_path).load()
+    assert len(state["losses"]) == 3
+    assert all(value.isfinite().all() for value in state["trainer"]["network"].values())
+    with pytest.raises(EngineError, match=kind.said):
+        train(pictures, schedule("plain", 4), rotates=False, kind=kind)
 
 
 def test_a_checkpoint_with_other_facts_is_refused(tmp_path):

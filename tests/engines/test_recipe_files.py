@@ -11,7 +11,7 @@ import pytest
 from engines.cli import main
 from engines.errors import EngineError, RecipeError
 from engines.golden import GOLDEN_FILE, load_golden, map_difference, verify_engine
-from engines.recipe import MANIFEST, MODEL_FILES, load_recipe
+from engines.recipe import MANIFEST, MODEL_FILES, load_recipe, write_manifest
 from engines.runtime import open_runtime
 
 
@@ -166,6 +166,20 @@ def test_verify_fails_on_golden_maps_that_differ(recipe, capsys):
     assert "DIFFERS" in capsys.readouterr().out
 
 
+def test_verify_looks_at_every_threshold_revision(recipe, capsys):
+    revision = recipe / "thresholds" / "r0001"
+    revision.mkdir(parents=True)
+    (revision / "scale.npy").write_bytes(b"12")
+    (recipe / "thresholds" / ".new").mkdir()
+    assert main(["verify", str(recipe)]) == 78
+    assert "r0001 has no manifest.json: it is incomplete" in capsys.readouterr().err
+    write_manifest(revision, versions={})
+    assert main(["verify", str(recipe)]) == 0
+    (revision / "scale.npy").write_bytes(b"1")
+    assert main(["verify", str(recipe)]) == 78
+    assert "r0001 is damaged: scale.npy was altered or truncated" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -176,6 +190,9 @@ def test_verify_fails_on_golden_maps_that_differ(recipe, capsys):
         (["--errors", "mse"], 64, "l2, ssim, msgms"),
         (["--steps", "0"], 64, "--steps"),
         (["--minutes", "nan"], 64, "--minutes"),
+        (["--minutes", "inf"], 64, "at most 525600"),
+        (["--seed", str(2**64), "--steps", "1", "--size", "64"], 64, "--seed"),
+        (["--json", "none/t.json", "--steps", "1", "--size", "64"], 64, "--json: none/t.json cannot be written"),
         (["--width", "20"], 64, "multiple of 16"),
         (["--name", "../x"], 64, "--name"),
         (["--steps", "3", "--minutes", "1"], 64, ""),

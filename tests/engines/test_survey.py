@@ -32,7 +32,17 @@ def test_every_unreadable_file_is_named_at_once(folder):
         survey(folder, resize="none")
     for name in ("a_text.png", "b_truncated.png", "c_tiny.png", "d_deep.png"):
         assert name in str(caught.value)
+    assert "d_deep.png has uint16 pixels; 8 bits a channel are needed" in str(caught.value)
     assert caught.value.exit_code == 65
+
+
+def test_a_link_that_leads_nowhere_is_an_image_that_cannot_be_read(folder):
+    (folder / "gone.png").symlink_to(folder / "unplugged" / "gone.png")
+    (folder / "round.png").symlink_to("round.png")
+    with pytest.raises(DatasetError, match=r"2 of 42 images") as caught:
+        survey(folder, resize="none")
+    assert "gone.png cannot be read: No such file or directory" in str(caught.value)
+    assert "round.png cannot be read" in str(caught.value)
 
 
 def test_mixed_sizes_are_listed_with_counts_and_examples(folder):

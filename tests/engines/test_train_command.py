@@ -1,6 +1,7 @@
 """What `edge-engines train` says and writes, beyond the recipe itself."""
 
 import json
+import shlex
 import sys
 
 import cv2
@@ -45,6 +46,15 @@ def test_grey_images_cannot_be_colorized(tmp_path, capsys):
     assert main(train_words(images, tmp_path / "recipe", "--objective", "colorize")) == 64
     assert "the images are grey" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
+
+
+def test_the_next_command_can_be_copied_whatever_the_folders_are_called(good_frames_folder, tmp_path, capsys):
+    images, recipe = tmp_path / "gute Teile", tmp_path / "Gehäuse 7"
+    images.symlink_to(good_frames_folder)
+    assert main(train_words(images, recipe, "--name", "g7", "--steps", "1")) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("next")]
+    command = ["edge-calibrate", "fit", str(recipe), "--images", str(images), "--false-reject-rate", "0.05"]
+    assert shlex.split(line)[1:] == command
 
 
 def test_the_recipe_records_how_it_was_trained(good_frames_folder, tmp_path):

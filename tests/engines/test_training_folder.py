@@ -44,6 +44,15 @@ def test_every_folder_of_a_data_set_but_the_good_ones_is_refused(dataset, given,
     assert caught.value.fix == (f"Give {good}." if without != "train" else "Give a folder that holds good parts only.")
 
 
+def test_what_lies_beside_the_good_training_frames_is_refused(dataset):
+    shutil.copytree(dataset / "test" / "crack", dataset / "train" / "crack")
+    with pytest.raises(
+        DatasetError, match=r"train folder of a data set, but not to its good frames\. Give .*train/good"
+    ):
+        check_training_folder(dataset / "train" / "crack")
+    check_training_folder(dataset / "train" / "good")
+
+
 def test_the_good_test_frames_are_taken_where_they_are_asked_for(dataset):
     check_training_folder(dataset / "test" / "good", may_be_test_good=True)
     for given in ("test", "test/crack", "ground_truth/crack"):
@@ -84,3 +93,10 @@ def test_masks_among_the_images_are_refused(tmp_path, good_frames_folder):
     # A part that is called so is no mask.
     (tmp_path / "b_mask.png").unlink()
     check_no_masks(tmp_path, list_images(tmp_path))
+
+
+def test_a_folder_of_masks_alone_is_refused(tmp_path, good_frames_folder):
+    for name in ("000_mask.png", "001_mask.png"):
+        shutil.copy(good_frames_folder / "000.png", tmp_path / name)
+    with pytest.raises(DatasetError, match=r"\(2\): 000_mask\.png, 001_mask\.png\."):
+        check_no_masks(tmp_path, list_images(tmp_path))
