@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import cv2
@@ -30,6 +31,8 @@ CANDIDATES = (
 _WORTH_IT = 0.01
 _COPIES_OF_A_FRAME = 8
 _MOST_FRAMES = 40
+# A tenth of what is not set aside is tuning.
+_TRAINED_FOR_ONE = 9
 _PIXELS_OF_A_FRAME = 200
 _LEAST_CHANGE_CODES = 4
 _LEAST_CHANGE_SHARE = 0.25
@@ -75,11 +78,12 @@ def choose_maps(
         seed: Fixes the defects.
         tiling: Tiles are for small defects: each is drawn inside one, and as large as if that were the frame.
     """
-    limits = _usual(maps_of, trained[:_MOST_FRAMES])
     options = [_Option(list(candidate), box) for candidate in candidates for box in BOXES]
     random = np.random.default_rng((seed, len(tuning)))
     frames = tuning[:_MOST_FRAMES]
+    limits_of = _limits(maps_of, trained, frames)
     for index, frame in enumerate(track(frames, label="choosing maps", total=len(frames))):
+        limits = limits_of[index % 2]
         copies = [_with_defect(frame, (seed, index, copy), tiling) for copy in range(_COPIES_OF_A_FRAME)]
         both = np.stack([frame, *copies])
         for shown, maps in zip(both, maps_of(both), strict=True):
@@ -127,13 +131,25 @@ class _Option:
         return 0.5 * (_auroc(self._scores) + _auroc(self._pixels))
 
 
-def _usual(maps_of: MapsOf, frames: Frame) -> dict[int, tuple[Maps, Maps]]:
-    """Return location and scale for each box."""
-    moments = {box: RunningMoments() for box in BOXES}
-    for maps in maps_of(frames):
-        for box in BOXES:
-            moments[box].add(smooth(maps, box))
-    return {box: moments[box].location_and_scale() for box in BOXES}
+def _limits(maps_of: MapsOf, trained: Frame, tuning: Frame) -> list[dict[int, tuple[Maps, Maps]]]:
+    """Return location and scale for each box, first those for the even tuning frames, then those for the odd ones.
+
+    They rest on trained frames and on the tuning frames of the other half, in the proportion in which a fit has them.
+    Of trained ones alone they would be too small: a network knows the frames that trained it, and the longer it trained
+    the better, so that the maps of all others would stick out.
+    """
+    shared = _add(
+        {box: RunningMoments() for box in BOXES}, maps_of(trained[: _TRAINED_FOR_ONE * (len(tuning) + 1) // 2])
+    )
+    halves = [_add(deepcopy(shared), maps_of(tuning[first::2])) for first in (1, 0)]
+    return [{box: moments.location_and_scale() for box, moments in half.items()} for half in halves]
+
+
+def _add(moments: dict[int, RunningMoments], maps: Iterator[Maps]) -> dict[int, RunningMoments]:
+    for each in maps:
+        for box, of_box in moments.items():
+            of_box.add(smooth(each, box))
+    return moments
 
 
 def _with_defect(frame: Frame, seed: tuple[int, ...], tiling: Tiling | None) -> Frame:

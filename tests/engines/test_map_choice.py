@@ -63,3 +63,28 @@ def test_blind_maps_tell_nothing_apart_and_the_smallest_box_is_taken(pictures):
     choice = choose(maps_of, pictures[:4], ["sees", "blind"])
     assert set(choice.quality.values()) == {0.5}
     assert choice.box_map_px == min(BOXES)
+
+
+def test_a_map_that_is_quieter_on_frames_that_trained_the_network_does_not_outshout_the_others(pictures):
+    """Measured on those frames alone, its noise on all others would count as a hundred times the usual."""
+    random = np.random.default_rng(0)
+    good = pictures[0].astype(int)
+    trained, tuning = np.repeat(pictures[:1], 40, axis=0), np.repeat(pictures[:1], 8, axis=0)
+    known = iter([True] * len(trained))
+
+    def maps_of(frames):
+        for frame in frames:
+            noise = random.random((2, 64, 64), np.float32)
+            noise[0] += np.abs(frame - good).mean(2, dtype=np.float32) / 40
+            noise[1] *= 0.01 if next(known, False) else 1.0
+            yield noise
+
+    choice = choose_maps(
+        maps_of, ["sees", "blind"], [["sees", "blind"], ["sees"]], trained=trained, tuning=tuning, seed=0
+    )
+    assert choice.quality["sees+blind 5"] > choice.quality["sees 5"] - 0.1
+
+
+def test_one_tuning_frame_is_enough(maps_of, pictures):
+    choice = choose_maps(maps_of, ["sees", "blind"], [["sees"]], trained=pictures, tuning=pictures[:1], seed=0)
+    assert choice.quality["sees 5"] > 0.5
