@@ -118,6 +118,8 @@ def _add_wish(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     station = load_station(arguments.station) if arguments.station else None
+    if station is not None:
+        _check_is_no_copy(arguments.recipe, station)
     chosen = _engine(arguments, station)
     with closing(RecipeEngine(arguments.recipe, model=chosen, runtime=chosen)) as engine:
         wish = _wish(arguments)
@@ -211,6 +213,16 @@ def _check_source(arguments: argparse.Namespace) -> None:
         raise UsageError(
             "where are the good frames?",
             fix="Give --images DIR, or --camera URI and --frames N, or --station FILE.",
+        )
+
+
+def _check_is_no_copy(recipe: Path, station: Station) -> None:
+    """Refuse a recipe that the station's agent does not look at: its new thresholds would change nothing there."""
+    its = station.recipe.resolve().parent
+    if recipe.resolve().parent != its:
+        raise UsageError(
+            f"{recipe} is a copy: station {station.station} takes its recipes from {its}.",
+            fix=f"Give the one there, for example {its / recipe.resolve().name}.",
         )
 
 

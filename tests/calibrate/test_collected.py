@@ -57,3 +57,19 @@ def test_a_fit_for_a_station_is_for_its_engine(station, recipe, capsys):
     assert "--engine tensorrt contradicts" in said
     assert "engine.runtime is cpu. Leave out --engine." in said
     assert revision_names(recipe) == ["r0001"]
+
+
+@pytest.mark.usefixtures("collection")
+def test_a_copy_of_the_station_s_recipe_is_refused(tmp_path, station, recipe, capsys):
+    copy = shutil.copytree(recipe, tmp_path / "home" / "recipe")
+    assert fit(station, copy) == 64
+    said = capsys.readouterr().err
+    assert f"{copy} is a copy" in said
+    assert f"Give the one there, for example {recipe}." in said
+    assert revision_names(copy) == []
+
+
+@pytest.mark.usefixtures("collection")
+def test_a_link_to_the_station_s_recipes_is_as_good(tmp_path, station, recipe):
+    (tmp_path / "linked").symlink_to(recipe.parent)
+    assert fit(station, tmp_path / "linked" / recipe.name) == 0
