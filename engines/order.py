@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 
 from engines.checkpoint import Fact
@@ -60,6 +61,8 @@ def training_facts(order: Order, images: GoodImages, geometry: Geometry, device:
         "the map `learned` of --errors": order.schedule.head,
         "the device": f"{device.name}, {device.precision}",
         "the content of the images": _fingerprint(images),
+        # Another version may have another network, or other corruptions.
+        "the version of edge-agent": metadata.version("edge-agent"),
     }
 
 

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
+from importlib import metadata
 
 import cv2
 import numpy as np
@@ -14,11 +16,15 @@ import torch
 
 from engines.checkpoint import Checkpoint
 from engines.cli import main
+from engines.device import choose_device
 from engines.errors import EngineError, UsageError
 from engines.images import read_image
 from engines.objectives.plain import Plain
+from engines.order import Order, training_facts
 from engines.recipe import load_recipe
+from engines.reduction import plan_geometry
 from engines.schedule import TIMED_STEPS, Schedule
+from engines.survey import survey
 from engines.training import train
 
 WORDS = ["--size", "64", "--width", "16", "--batch", "2", "--errors", "l2"]
@@ -162,6 +168,17 @@ def test_a_checkpoint_with_other_facts_is_refused(tmp_path):
     assert checkpoint(tmp_path, **{"--seed": 1}).load() == {"steps": 3}
     with pytest.raises(UsageError, match=r"--seed was 1 and is 2; --roi was not given and is 1,1,9,9.*rm -r"):
         checkpoint(tmp_path, **{"--seed": 2, "--roi": "1,1,9,9"}).load()
+
+
+def test_a_training_of_another_version_is_not_continued(tmp_path, good_frames_folder, monkeypatch):
+    images = survey(good_frames_folder, resize="none")
+    schedule = Schedule(steps=3, minutes=None, batch=2, seed=0, width=16)
+    order = Order(good_frames_folder, tmp_path / "recipe", None, 64, None, None, "none", False, schedule)  # noqa: FBT003
+    facts = partial(training_facts, order, images, plan_geometry(images.frame_shape, None, 64), choose_device("cpu"))
+    Checkpoint(tmp_path / "checkpoint", facts()).save({"steps": 3})
+    monkeypatch.setattr(metadata, "version", lambda _: "9.9")
+    with pytest.raises(UsageError, match=r"the version of edge-agent was .* and is 9\.9.*rm -r"):
+        Checkpoint(tmp_path / "checkpoint", facts()).load()
 
 
 @pytest.mark.parametrize("damage", [lambda c: c[:-5], lambda c: c[:900] + b"\1" + c[901:], lambda _: b""])
