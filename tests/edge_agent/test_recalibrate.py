@@ -51,7 +51,8 @@ def frames(good_frames_folder, tmp_path):
 
 def feed(plc, over):
     number = 0
-    while not over.is_set():
+    # At a line's pace: faster than the disk takes frames, a collection ends.
+    while not over.wait(0.1):
         number += 1
         with suppress(Exception):
             plc.ask(f"fed-{number}", part_id=f"p{number}")
