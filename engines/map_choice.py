@@ -138,9 +138,9 @@ def _limits(maps_of: MapsOf, trained: Frame, tuning: Frame) -> list[dict[int, tu
     Of trained ones alone they would be too small: a network knows the frames that trained it, and the longer it trained
     the better, so that the maps of all others would stick out.
     """
-    shared = _add(
-        {box: RunningMoments() for box in BOXES}, maps_of(trained[: _TRAINED_FOR_ONE * (len(tuning) + 1) // 2])
-    )
+    known = trained[: _TRAINED_FOR_ONE * (len(tuning) + 1) // 2]
+    maps = track(maps_of(known), label="usual errors", total=len(known))
+    shared = _add({box: RunningMoments() for box in BOXES}, maps)
     halves = [_add(deepcopy(shared), maps_of(tuning[first::2])) for first in (1, 0)]
     return [{box: moments.location_and_scale() for box, moments in half.items()} for half in halves]
 
