@@ -31,7 +31,7 @@ check: $(READY) lint gate opencv4 gige test
 
 chaos: $(READY) mosquitto
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[chaos]'
-	PYTHONPATH=tests:benchmarks nice -n 10 $(BIN)/python -m chaos
+	PYTHONPATH=.:tests:benchmarks nice -n 10 $(BIN)/python -m chaos
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

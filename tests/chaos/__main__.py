@@ -1,6 +1,6 @@
 """The long round: kills at random moments, many parts, many frames; every finished one is a row.
 
-    PYTHONPATH=tests:benchmarks python -m chaos [kills|calls|control|parts|frames|fuzz ...] [--recipe DIR]
+    PYTHONPATH=.:tests:benchmarks python -m chaos [kills|calls|control|parts|frames|fuzz ...] [--recipe DIR]
 
 Without a name all of them run, one after the other. A run that was interrupted continues where it was; the table is
 written after every study. The recipe must be one of 64 x 64 colour frames of the synthetic plate; without one it is

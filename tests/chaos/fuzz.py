@@ -1,6 +1,6 @@
 """One decoder, fed for a while with what leads atheris (libFuzzer) to code not seen before.
 
-    PYTHONPATH=tests python -m chaos.fuzz DECODER FOLDER [libFuzzer's options]
+    PYTHONPATH=.:tests python -m chaos.fuzz DECODER FOLDER [libFuzzer's options]
 
 A process of its own, since libFuzzer ends the one it runs in.
 """
