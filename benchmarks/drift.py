@@ -28,6 +28,8 @@ from edge_agent.decision import score, z_map
 from edge_agent.drift import ALLOWANCE, FIGURES, LIMIT, MOST_OF_ONE_PART, figures_of, usual_of
 from edge_agent.synthetic import SyntheticPart
 from engines.command_line import track
+from engines.files import sha256_of
+from engines.recipe import MANIFEST, THRESHOLDS_FOLDER
 
 RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 CENSORED_AT = 500_000
@@ -82,12 +84,14 @@ def parse_arguments() -> argparse.Namespace:
 
 def measured(recipe: Path, frames: int, work: Path) -> npt.NDArray[np.float64]:
     """Return the watched figures of good frames in order, (frames, 4), measured once."""
-    path = work / f"figures-{frames}.npy"
-    if path.is_file():
-        return np.asarray(np.load(path))
     rows = []
     with closing(RecipeEngine(recipe)) as engine:
         thresholds = revision_in_force(engine)
+        # The revision's manifest holds the hashes of the model and of all that was fitted.
+        revision = sha256_of(recipe / THRESHOLDS_FOLDER / thresholds.name / MANIFEST)
+        path = work / f"figures-{frames}-{revision[:12]}.npy"
+        if path.is_file():
+            return np.asarray(np.load(path))
         height, width, channels = engine.recipe.frame_shape
         part = SyntheticPart(seed=1, size_wh=(width, height), channels=channels)
         for index in track(range(frames), label="good frames"):

@@ -30,8 +30,8 @@ class Collected:
         folder: See `edge_agent.collection`.
         images: All its frames, with their groups.
         status: What it says of itself.
-        defective: Names of the rejected frames that a person has moved to `defective`.
-        unlabelled: Names of those that nobody has moved yet.
+        defective: Names of the frames that a person has put into `defective`; one that had passed may be among them.
+        unlabelled: Names of the rejected frames that nobody has moved yet.
     """
 
     folder: Path
@@ -105,8 +105,14 @@ def read_collection(folder: Path, recipe_name: str) -> Collected:
         )
     images = folder / "frames"
     _write_groups(images, status, rows)
+    collected = {row["file"] for row in rows}
     rejected = {row["file"] for row in rows if row["verdict"] == "FAIL"}
-    good, defective = (_names(folder / name) & rejected for name in ("good", "defective"))
+    good, defective = (_names(folder / name) for name in ("good", "defective"))
+    if strange := (good | defective) - collected:
+        raise DatasetError(
+            f"{folder}: {', '.join(sorted(strange))} in `good` or `defective` is the name of no collected frame.",
+            fix="Give it the name that it has in `frames`, or take it away.",
+        )
     if both := good & defective:
         raise DatasetError(
             f"{folder}: {', '.join(sorted(both))} lie in `good` and in `defective`.", fix="Leave each in one of them."
@@ -130,7 +136,7 @@ def _rows(folder: Path) -> list[dict[str, str]]:
 
 
 def _names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")} if folder.is_dir() else set()
 
 
 def _write_groups(images: Path, status: CollectionStatus, rows: Sequence[dict[str, str]]) -> None:

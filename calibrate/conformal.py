@@ -66,20 +66,31 @@ def at_sensitivity(
     return moved, promise.model_copy(update={"expected_rate": rejected / (n + 1), "bound_95": rate_bound(n, rejected)})
 
 
-def check_enough_groups(n: int, *, wished_rate: float, confident: bool, unit: Unit = "part") -> int:
+def check_enough_groups(
+    n: int, *, wished_rate: float, confident: bool, unit: Unit = "part", given: int | None = None
+) -> int:
     """Return how many of n groups may lie above the factor.
+
+    Args:
+        n: Groups that give the factor.
+        wished_rate: Share of new good parts that may be rejected.
+        confident: Ask that the 95 % upper bound meets it.
+        unit: What one group is.
+        given: New groups in all, where half of them had to say what is usual.
 
     Raises:
         PromiseError: There are too few groups; the message says how many more are needed.
     """
     rejected = _most_rejected(n, wished_rate, confident=confident)
     if rejected is None:
-        needed = groups_needed(wished_rate, confident=confident)
+        needed, there, why = groups_needed(wished_rate, confident=confident), n, ""
+        if given is not None:
+            needed, there, why = in_all(needed), given, ", of which half say what is usual"
         raise PromiseError(
             f"{n} {GOOD[unit]} cannot promise a false-reject rate of {wished_rate:g}"
             f"{' with 95 % confidence' if confident else ''}: with {n} the least expected rate is {1 / (n + 1):.4f} "
             f"(95 % bound {rate_bound(n, 1):.4f}).",
-            fix=f"Add {needed - n} more set-aside {GOOD[unit]} ({needed} in all), or wish for a higher rate.",
+            fix=f"Add {needed - there} more set-aside {GOOD[unit]} ({needed} in all{why}), or wish for a higher rate.",
         )
     return rejected
 
@@ -89,6 +100,11 @@ def groups_needed(wished_rate: float, *, confident: bool) -> int:
     if confident:
         return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-wished_rate) - 1e-9)
     return math.ceil(1 / wished_rate - 1 - 1e-9)
+
+
+def in_all(needed: int) -> int:
+    """Return how many new groups it takes if the first half of them, rounded down, says what is usual."""
+    return 2 * needed - 1
 
 
 def rate_bound(n: int, rejected: int) -> float:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from calibrate.dataset import LabelledFrame, list_labelled, load_mask
+from calibrate.fitted_frames import read_fitted_frames
 from calibrate.known_frames import read_known_frames
 from calibrate.map_file import MapFile
 from calibrate.metrics import ImageResult, image_metrics
@@ -38,7 +39,7 @@ class Judged:
         verdict: At the thresholds in force.
         score: None for INVALID.
         reason: Why it is INVALID, None otherwise.
-        map_number: Its place in the file of maps, None for INVALID.
+        map_number: Its place in the file of maps, None for what the pixel figures leave out.
         placement: Where the image file lies in the recipe's frame.
     """
 
@@ -72,10 +73,12 @@ def evaluate(engine: RecipeEngine, dataset: Path) -> tuple[dict[str, Any], list[
     """
     thresholds = revision_in_force(engine)
     frames = list_labelled(dataset)
+    has_masks = any(frame.mask_path for frame in frames)
     with MapFile(engine.recipe.maps_shape[1:]) as maps:
+        kept = maps if has_masks else None
         began = time.monotonic()
         with EnergyMeter() as meter:
-            judged = [_judge(engine, thresholds, frame, maps) for frame in track(frames, label="judging")]
+            judged = [_judge(engine, thresholds, frame, kept) for frame in track(frames, label="judging")]
         seconds = time.monotonic() - began
         pixels, pixels_by_type = _pixel_figures(engine.recipe, judged, maps)
     joules = meter.energy.joules
@@ -83,9 +86,9 @@ def evaluate(engine: RecipeEngine, dataset: Path) -> tuple[dict[str, Any], list[
         **image_metrics([item.result for item in judged]),
         **pixels,
         **_promise(thresholds, judged),
-        "good_frames_taught": _taught(engine, judged),
+        **_known(engine, thresholds, judged),
         "frames": len(judged),
-        "pixel_frames": sum(_has_truth(item) for item in judged),
+        "pixel_frames": sum(item.map_number is not None for item in judged),
         "invalid_reasons": dict(Counter(item.reason for item in judged if item.reason)),
         "by_label": _by_label(judged),
         "by_defect": _by_defect(judged, pixels_by_type),
@@ -115,7 +118,8 @@ def revision_in_force(engine: RecipeEngine) -> ThresholdRevision:
     return thresholds
 
 
-def _judge(engine: RecipeEngine, thresholds: ThresholdRevision, frame: LabelledFrame, maps: MapFile) -> Judged:
+def _judge(engine: RecipeEngine, thresholds: ThresholdRevision, frame: LabelledFrame, maps: MapFile | None) -> Judged:
+    """Judge one frame; its map is kept in `maps` if it has a truth of its pixels."""
     loaded = engine.load(frame.path)
     own = engine.thresholds_for(loaded, thresholds)
     placement = Placement(loaded.valid_xywh_px, loaded.original_shape)
@@ -125,19 +129,16 @@ def _judge(engine: RecipeEngine, thresholds: ThresholdRevision, frame: LabelledF
         decision = decide(found, own, roi_size_wh=engine.recipe.roi_size_wh)
     except FrameError as problem:
         return Judged(frame, "INVALID", None, problem.reason, None, placement)
-    number = maps.append(z_map(found, own), decision.defect_mask)
+    has_truth = frame.is_good or frame.mask_path is not None
+    number = maps.append(z_map(found, own), decision.defect_mask) if maps is not None and has_truth else None
     return Judged(frame, decision.verdict, decision.score, None, number, placement)
-
-
-def _has_truth(item: Judged) -> bool:
-    return item.map_number is not None and (item.frame.is_good or item.frame.mask_path is not None)
 
 
 def _pixel_figures(
     recipe: Recipe, judged: Sequence[Judged], maps: MapFile
 ) -> tuple[dict[str, float | None], dict[str, dict[str, float | None]]]:
-    good = [item for item in judged if _has_truth(item) and item.frame.is_good]
-    defective = [item for item in judged if _has_truth(item) and not item.frame.is_good]
+    good = [item for item in judged if item.map_number is not None and item.frame.is_good]
+    defective = [item for item in judged if item.map_number is not None and not item.frame.is_good]
     if not defective:
         return dict(NO_FIGURES), {}
 
@@ -177,12 +178,16 @@ def _promise(thresholds: ThresholdRevision, judged: Sequence[Judged]) -> dict[st
     }
 
 
-def _taught(engine: RecipeEngine, judged: Sequence[Judged]) -> int:
-    """Return how many of the good frames taught the network, or chose its settings."""
+def _known(engine: RecipeEngine, thresholds: ThresholdRevision, judged: Sequence[Judged]) -> dict[str, int]:
+    """Return how many of the good frames taught the network or chose its settings, and on how many the fit rests."""
     known = read_known_frames(engine.folder)
+    fitted = {f["sha256"] for f in read_fitted_frames(engine.folder, thresholds.name) if f["use"] != "excluded"}
     good = [item.frame.path for item in judged if item.frame.is_good]
-    hashes = (pixel_sha256(engine.read(path)) for path in track(good, label="known frames"))
-    return sum(map(known.has_taught, hashes))
+    hashes = [pixel_sha256(engine.read(path)) for path in track(good, label="known frames")]
+    return {
+        "good_frames_taught": sum(map(known.has_taught, hashes)),
+        "good_frames_fitted": sum(one in fitted for one in hashes),
+    }
 
 
 def _by_label(judged: Sequence[Judged]) -> dict[str, dict[str, int]]:

@@ -95,7 +95,7 @@ def promised(promise: Promise, rate: float) -> str:
 def promise_lines(figures: Mapping[str, Any]) -> Sequence[str]:
     """Say what the thresholds promised, what was measured, and whether chance explains the difference.
 
-    Where the promise counts something else than what was measured, it is not judged.
+    Where the promise counts something else than what was measured, or the frames are no new ones, it is not judged.
     """
     parts, rejected = figures["good_parts"], figures["good_parts_rejected"]
     expected, bound = figures["promised_false_reject_rate"], figures["promised_bound_95"]
@@ -109,6 +109,11 @@ def promise_lines(figures: Mapping[str, Any]) -> Sequence[str]:
     chance = chance_of_at_least(rejected, parts, bound)
     if unlike := why_incomparable(unit, counted):
         verdict = unlike
+    elif figures["good_frames_taught"] or figures["good_frames_fitted"]:
+        verdict = (
+            "That says nothing of the promise: some of these frames taught the network or made the thresholds. Judge "
+            "with other good frames."
+        )
     elif rejected <= expected * parts:
         verdict = "The promise held."
     elif chance >= _HARDLY_CHANCE:

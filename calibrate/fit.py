@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +10,8 @@ from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 
-from calibrate.conformal import at_sensitivity, check_enough_groups, conformal_factor
+from calibrate.conformal import at_sensitivity, check_enough_groups, conformal_factor, groups_needed
+from calibrate.fitted_frames import images_csv
 from calibrate.good_frames import FitFrame, Use, assign_uses
 from calibrate.groups import GroupBy
 from calibrate.ignored import read_ignored
@@ -93,22 +92,27 @@ def fit(
     """
     min_area = _min_area_map_px(engine, wish.min_area_px)
     ignored = read_ignored(wish.ignore, engine.recipe, min_area=min_area)
-    frames = assign_uses(engine.folder, images, exclude=wish.exclude + wish.unlabelled, group_by=wish.group_by)
-    wish = _with_doubt(engine.folder, wish, frames)
-    group_of = {frame.sha256: frame.group for frame in frames if frame.use == "factor"}
-    unit = unit_of(group_of)
-    check_enough_groups(
-        len(set(group_of.values())), wished_rate=wish.false_reject_rate, confident=wish.confident, unit=unit
+    frames = assign_uses(
+        engine.folder,
+        images,
+        exclude=wish.exclude + wish.unlabelled,
+        group_by=wish.group_by,
+        needed=groups_needed(wish.false_reject_rate, confident=wish.confident),
     )
-    shown: list[tuple[float, float]] = []
+    wish = _with_doubt(engine.folder, wish, frames)
+    unit = _unit_of_enough(engine.folder, wish, frames)
+    shown: dict[str, tuple[float, float]] = {}
     usual = _usual_frames(engine, frames, ignored, min_area, shown)
     location, scale = usual.location_and_scale()
     draft = ThresholdRevision(location, scale, _draft(engine, min_area))
     unseen = _score_unseen(engine, frames, draft, shown)
     factor, promise = _factor(wish, unseen, unit)
-    calibration = _calibration(engine, wish, factor, min_area, promise, fit_frame_limits(shown)).model_copy(
+    suspects = _suspects(usual, frames, unseen.scores)
+    # One frame without a picture among the good ones would otherwise let every such frame be judged.
+    limits = fit_frame_limits([figures for name, figures in shown.items() if name not in set(suspects)])
+    calibration = _calibration(engine, wish, factor, min_area, promise, limits).model_copy(
         update={
-            "suspects": _suspects(usual, frames, unseen.scores),
+            "suspects": suspects,
             "excluded": sorted(wish.exclude),
             "ignored_share": round(float(ignored.mean()), 6),
             "usual": usual_of(unseen.figures),
@@ -118,7 +122,23 @@ def fit(
     if must_reject_test_pieces:
         check_test_pieces(engine, revision)
     also = _card_file(engine, frames, revision) if with_card else {}
-    return _save(engine.folder, revision, _images_csv(frames, unseen.scores), also)
+    return _save(engine.folder, revision, images_csv(frames, unseen.scores), also)
+
+
+def _unit_of_enough(recipe_folder: Path, wish: FitWish, frames: Sequence[FitFrame]) -> Unit:
+    """Return what one group is; raises PromiseError if there are too few of them for the wish."""
+    group_of = {frame.sha256: frame.group for frame in frames if frame.use == "factor"}
+    unit = unit_of(group_of)
+    is_halved = read_known_frames(recipe_folder).say_too_little((frame.sha256, frame.use) for frame in frames)
+    new = {frame.group for frame in frames if frame.use != "excluded"} if is_halved else None
+    check_enough_groups(
+        len(set(group_of.values())),
+        wished_rate=wish.false_reject_rate,
+        confident=wish.confident,
+        unit=unit,
+        given=None if new is None else len(new),
+    )
+    return unit
 
 
 def _with_doubt(recipe_folder: Path, wish: FitWish, frames: Sequence[FitFrame]) -> FitWish:
@@ -174,24 +194,28 @@ def _maps_of_each(
 
 
 def _usual_frames(
-    engine: RecipeEngine, frames: Sequence[FitFrame], ignored: Mask, min_area: int, shown: list[tuple[float, float]]
+    engine: RecipeEngine,
+    frames: Sequence[FitFrame],
+    ignored: Mask,
+    min_area: int,
+    shown: dict[str, tuple[float, float]],
 ) -> UsualFrames:
-    """Look at the frames of location and scale; brightness and contrast of each are added to `shown`."""
+    """Look at the frames of location and scale; brightness and contrast of each are added to `shown`, by name."""
     usual = UsualFrames(min_area)
     for frame, loaded, maps in _maps_of_each(engine, frames, "location", label="location and scale"):
-        shown.append(brightness_and_contrast(loaded.pixels))
+        shown[frame.path.name] = brightness_and_contrast(loaded.pixels)
         padding = engine.padding(loaded)
         usual.add(frame.path.name, maps, ignored if padding is None else padding | ignored)
     return usual
 
 
 def _score_unseen(
-    engine: RecipeEngine, frames: Sequence[FitFrame], draft: ThresholdRevision, shown: list[tuple[float, float]]
+    engine: RecipeEngine, frames: Sequence[FitFrame], draft: ThresholdRevision, shown: dict[str, tuple[float, float]]
 ) -> _Unseen:
-    """Score the frames that give the factor; brightness and contrast of each are added to `shown`."""
+    """Score the frames that give the factor; brightness and contrast of each are added to `shown`, by name."""
     found = _Unseen()
     for frame, loaded, maps in _maps_of_each(engine, frames, "factor", label="factor"):
-        shown.append(brightness_and_contrast(loaded.pixels))
+        shown[frame.path.name] = brightness_and_contrast(loaded.pixels)
         z = z_map(maps, engine.thresholds_for(loaded, draft))
         value = found.scores[frame.sha256] = score(z, draft.min_area_map_px)
         found.of_group[frame.group] = max(value, found.of_group.get(frame.group, value))
@@ -285,13 +309,3 @@ def check_test_pieces(engine: RecipeEngine, revision: ThresholdRevision) -> None
                 f"{revision.factor:.2f}.",
                 fix="Remove defective parts from the good ones, allow more false rejects, ignore less, or train longer.",
             )
-
-
-def _images_csv(frames: Sequence[FitFrame], scores: dict[str, float]) -> str:
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["file", "group", "use", "score", "sha256"])
-    for frame in frames:
-        shown = f"{scores[frame.sha256]:.6g}" if frame.sha256 in scores else ""
-        table.writerow([frame.path.name, frame.group, frame.use, shown, frame.sha256])
-    return text.getvalue()

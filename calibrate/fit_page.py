@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from itertools import product, takewhile
 from pathlib import Path
 from typing import Any
 
-from calibrate.conformal import groups_needed, rate_bound
+from calibrate.conformal import groups_needed, in_all, rate_bound
 from calibrate.figures import percent
+from calibrate.fitted_frames import read_fitted_frames
+from calibrate.known_frames import read_known_frames
 from calibrate.metrics import ImageResult
 from calibrate.page import picture_row, row, write_page
 from calibrate.pictures import colour, heat, resized, shade
@@ -22,7 +22,6 @@ from calibrate.sensitivity import CONTRASTS, PLACES, Trial, caught, read_card
 from calibrate.unit import BLOCK_NOTE, GOOD, rests_on
 from edge_agent.decision import z_map
 from edge_agent.thresholds import Promise, ThresholdRevision
-from engines.recipe import THRESHOLDS_FOLDER
 
 _PICTURE_PX = 240
 _SHOWN_SUSPECTS = 12
@@ -58,7 +57,9 @@ def write_fit_page(
     """
     calibration, promise = revision.calibration, revision.calibration.promise
     content = read_card(engine.folder, revision.name)
-    scores = _group_scores(engine.folder, revision.name)
+    frames = read_fitted_frames(engine.folder, revision.name)
+    is_halved = read_known_frames(engine.folder).say_too_little((f["sha256"], f["use"]) for f in frames)
+    scores = _group_scores(frames)
     results = [ImageResult(is_good=True, score=score, verdict="PASS", group="") for score in scores]
     judged = [score for score in rejects if score is not None]
     write_page(
@@ -74,7 +75,7 @@ def write_fit_page(
             ),
             "headline": escape(_headline(promise)),
             "cards": "".join(_cards(revision, content)),
-            "rests": "".join(f"<p>{escape(line)}</p>" for line in _rests(revision)),
+            "rests": "".join(f"<p>{escape(line)}</p>" for line in _rests(revision, is_halved=is_halved)),
             "plots": histogram(results, revision.factor),
             "card": _card_table(content),
             "places": _place_table(content),
@@ -98,11 +99,10 @@ def _headline(promise: Promise) -> str:
     )
 
 
-def _group_scores(recipe_folder: Path, name: str) -> list[float]:
-    """Return the largest score of each group that gave the factor, from the revision's list of images."""
-    text = (recipe_folder / THRESHOLDS_FOLDER / name / "images.csv").read_text(encoding="utf-8")
+def _group_scores(frames: Sequence[Mapping[str, str]]) -> list[float]:
+    """Return the largest score of each group that gave the factor."""
     largest: dict[str, float] = {}
-    for line in csv.DictReader(io.StringIO(text)):
+    for line in frames:
         if line["use"] == "factor":
             largest[line["group"]] = max(float(line["score"]), largest.get(line["group"], float("-inf")))
     return sorted(largest.values())
@@ -125,26 +125,28 @@ def _card(figure: str, words: str) -> str:
     return f'<div class="card"><b>{escape(figure)}</b>{escape(words)}</div>'
 
 
-def _rests(revision: ThresholdRevision) -> Iterator[str]:
+def _rests(revision: ThresholdRevision, *, is_halved: bool) -> Iterator[str]:
     calibration, promise = revision.calibration, revision.calibration.promise
     if promise.void:
         yield f"The limit comes from {rests_on(promise)} that were accepted, and from no rejected one."
     else:
-        yield from _support(promise)
+        yield from _support(promise, is_halved=is_halved)
     if calibration.excluded:
         yield f"It is given that these show no good part, and were left out: {', '.join(calibration.excluded)}."
     if calibration.ignored_share:
         yield f"{percent(calibration.ignored_share)} of the region is never inspected."
 
 
-def _support(promise: Promise) -> Iterator[str]:
+def _support(promise: Promise, *, is_halved: bool) -> Iterator[str]:
     yield (
         f"{rests_on(promise)} were kept from the network and set the limit. With so many, nothing below "
         f"1 in {promise.groups + 1} ({percent(1 / (promise.groups + 1))}) can be promised."
     )
     missing = [(wish, groups_needed(wish, confident=False)) for wish in _WISHES if promise.expected_rate > wish]
     for wish, needed in missing:
-        yield f"To promise {percent(wish)}, {needed:,} {GOOD[promise.unit]} are needed: {needed - promise.groups:,} more."
+        more = in_all(needed) - in_all(promise.groups) if is_halved else needed - promise.groups
+        half = ", half of which say what is usual" if is_halved else ""
+        yield f"To promise {percent(wish)}, {needed:,} {GOOD[promise.unit]} are needed: {more:,} more{half}."
     if promise.unit == "block":
         yield BLOCK_NOTE
     yield (

@@ -39,7 +39,12 @@ class FitFrame:
 
 
 def assign_uses(
-    recipe_folder: Path, images: Path, *, exclude: Sequence[str] = (), group_by: GroupBy | None = None
+    recipe_folder: Path,
+    images: Path,
+    *,
+    exclude: Sequence[str] = (),
+    group_by: GroupBy | None = None,
+    needed: int = 1,
 ) -> list[FitFrame]:
     """Say what each frame of a folder is used for.
 
@@ -54,6 +59,8 @@ def assign_uses(
         group_by: What is one group: a part, as `groups.csv` says; a block of 20 frames that follow each other; a frame.
             None takes `groups.csv` where it is there, else what training was told of the frames that it got, else
             each frame.
+        needed: Groups that must give the factor for the promise that is wished: with fewer after halving, a few known
+            frames tell what is usual after all, so that more frames never promise less.
 
     Raises:
         DatasetError: The folder is none of good parts, the frames cannot be used, or the network saw all of them.
@@ -82,7 +89,7 @@ def assign_uses(
         )
     if len(unseen) > len(fresh):
         print(f"{len(unseen) - len(fresh)} frames belong to groups that trained the network: left out", file=sys.stderr)
-    location, factor = _divide(images, seen, fresh, total=len(samples))
+    location, factor = _divide(images, seen, fresh, total=len(samples), needed=needed)
     frames = [FitFrame(s.path, s.sha256, s.group, "location") for s in location]
     frames += [FitFrame(s.path, s.sha256, s.group, "factor") for s in factor]
     return frames + [FitFrame(s.path, s.sha256, s.group, "excluded") for s in all_samples if s.sha256 in left_out]
@@ -146,7 +153,7 @@ def _hash_of(path: Path) -> str | FrameError:
 
 
 def _divide(
-    images: Path, seen: Sequence[Sample], fresh: Sequence[Sample], *, total: int
+    images: Path, seen: Sequence[Sample], fresh: Sequence[Sample], *, total: int, needed: int
 ) -> tuple[Sequence[Sample], Sequence[Sample]]:
     """Return the frames that give location and scale, and those that give the factor.
 
@@ -157,14 +164,15 @@ def _divide(
     half = [s for s in fresh if s.group in first]
     location, factor = seen, fresh
     few = len(seen) < max(_ENOUGH_KNOWN, _LEAST_SHARE_KNOWN * total)
-    if few and len(order) >= _FEWEST_TO_HALVE and len(half) > len(seen):
+    can_halve = len(order) - len(first) >= needed or len(seen) < _FEWEST_IN_LOCATION
+    if few and can_halve and len(order) >= _FEWEST_TO_HALVE and len(half) > len(seen):
         location, factor = half, [s for s in fresh if s.group not in first]
     if len(location) < _FEWEST_IN_LOCATION:
-        needed = max(_FEWEST_TO_HALVE, math.ceil(2 * _FEWEST_IN_LOCATION * len(order) / len(fresh)))
+        parts = max(_FEWEST_TO_HALVE, math.ceil(2 * _FEWEST_IN_LOCATION * len(order) / len(fresh)))
         raise DatasetError(
             f"{images} holds {len(order)} good parts that the network never saw ({len(fresh)} frames), and {len(seen)} "
             f"frames that trained it: {_FEWEST_IN_LOCATION} at least must say what is usual.",
-            fix=f"Record {max(1, needed - len(order))} more good parts: half of all give location and scale, the other "
+            fix=f"Record {max(1, parts - len(order))} more good parts: half of all give location and scale, the other "
             "half the factor. Or add the frames that trained the network.",
         )
     return location, factor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,14 @@ class KnownFrames:
     def has_taught(self, sha256: str) -> bool:
         """Whether the network, or the choice of its settings, has seen the frame."""
         return self.uses.get(sha256) in ("trained", "tuning")
+
+    def say_too_little(self, uses: Iterable[tuple[str, str]]) -> bool:
+        """Whether new frames had to say what is usual, too.
+
+        Args:
+            uses: Pixel hash and use (`location`, `factor` or `excluded`) of each frame of a fit.
+        """
+        return any(use == "location" and not self.has_taught(sha256) for sha256, use in uses)
 
     def doubt(self, frames: Mapping[str, str]) -> str:
         """Say what the promise rests on where no frame is known: a picture saved anew has other pixels.

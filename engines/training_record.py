@@ -22,6 +22,7 @@ def figures_of(order: Order, images: GoodImages, trained: Trained, energy: Energ
     counts = {use: len(images.of(use)) for use in ("trained", "tuning", "set_aside")}
     return {
         "images": counts,
+        "set_aside_groups": len({sample.group for sample in images.of("set_aside")}),
         "skipped": images.skipped,
         "objective": order.schedule.objective,
         "core_input": trained.core.core_input,

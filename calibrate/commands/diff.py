@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Callable, Iterator
 from html import escape
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from calibrate.figures import percent, promised
+from calibrate.fitted_frames import read_fitted_frames
 from calibrate.page import picture_row, row, write_page
 from calibrate.pictures import resized, shade
 from calibrate.sensitivity import read_card
@@ -20,7 +20,7 @@ from calibrate.unit import rests_on
 from edge_agent.thresholds import ThresholdRevision, load_thresholds
 from engines.command_line import write_json
 from engines.errors import ThresholdsError, UsageError
-from engines.recipe import THRESHOLDS_FOLDER, load_recipe
+from engines.recipe import load_recipe
 from engines.runtime import Maps
 
 HELP = "show what tells two threshold revisions apart"
@@ -90,9 +90,7 @@ def _caught(folder: Path, name: str) -> str:
 
 
 def _frames(folder: Path, name: str) -> set[str]:
-    path = folder / THRESHOLDS_FOLDER / name / "images.csv"
-    with path.open(newline="", encoding="utf-8") as file:
-        return {line["sha256"] for line in csv.DictReader(file)}
+    return {line["sha256"] for line in read_fitted_frames(folder, name)}
 
 
 def _change(before: Maps, after: Maps) -> str:

@@ -13,18 +13,19 @@ from typing import Literal, get_args
 from calibrate.archived_rejects import rejected_below, score_frames
 from calibrate.collected import Collected, ask_for_collection, newest_collection, read_collection
 from calibrate.commands.activate import TAKEN_UP
+from calibrate.conformal import groups_needed, in_all
 from calibrate.description import describe
 from calibrate.fit import FitWish, fit
 from calibrate.fit_page import write_fit_page
-from calibrate.groups import GroupBy, write_blocks
+from calibrate.groups import BLOCK_FRAMES, GroupBy, write_blocks
 from calibrate.recipe_engine import RecipeEngine, has_tensorrt
 from calibrate.sensitivity import card_lines, read_card
 from edge_agent.camera.recording import Recording, record
 from edge_agent.revisions import activate
 from edge_agent.station import Station, load_station
 from edge_agent.thresholds import ThresholdRevision
-from engines.command_line import positive, rate, track, write_json
-from engines.errors import StorageError, UsageError
+from engines.command_line import check_can_write, positive, rate, track, write_json
+from engines.errors import PromiseError, StorageError, UsageError
 
 HELP = "fit thresholds on good parts and put them in force"
 
@@ -126,6 +127,8 @@ def run(arguments: argparse.Namespace) -> int:
         if station is None:
             images = _good_frames(arguments)
         else:
+            if arguments.frames is not None:
+                _check_enough_frames(arguments, come_in_blocks=station.camera.mode == "free_run")
             collected = _collected(station, engine.recipe.name, arguments.frames)
             images = collected.images
             wish = replace(wish, exclude=wish.exclude + collected.defective, unlabelled=collected.unlabelled)
@@ -195,8 +198,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError(
             "--exclude names a file, and a camera takes new ones.", fix="Fit again with --images and the kept frames."
         )
-    if arguments.html is not None and not arguments.html.parent.is_dir():
-        raise UsageError(f"--html: there is no folder {arguments.html.parent}.", fix="Make it, or name another file.")
+    check_can_write("--html", arguments.html)
+    check_can_write("--json", arguments.json)
     if arguments.rejects is not None and (arguments.html is None or not arguments.rejects.is_dir()):
         raise UsageError(
             f"--rejects {arguments.rejects} needs a folder of rejected frames, and --html for the page that tells of them.",
@@ -260,14 +263,29 @@ def _collected(station: Station, recipe_name: str, frames: int | None) -> Collec
     return collected
 
 
+def _check_enough_frames(arguments: argparse.Namespace, *, come_in_blocks: bool) -> None:
+    """Refuse a wish that so many new frames cannot promise, before a line has delivered them."""
+    are_blocks = arguments.group_by == "block" or (come_in_blocks and arguments.group_by is None)
+    each, what = (BLOCK_FRAMES, f" in blocks of {BLOCK_FRAMES}") if are_blocks else (1, "")
+    needed = each * in_all(groups_needed(arguments.false_reject_rate, confident=arguments.confident))
+    if arguments.frames < needed:
+        raise PromiseError(
+            f"--frames {arguments.frames} cannot promise a false-reject rate of {arguments.false_reject_rate:g}: half of "
+            f"them{what} say what is usual, the others set the limit.",
+            fix=f"Take --frames {needed}, or wish for a higher rate.",
+        )
+
+
 def _good_frames(arguments: argparse.Namespace) -> Path:
     """Return the folder of the good frames, after taking them from the camera if there is one; they are kept."""
     if arguments.camera is None:
         images: Path = arguments.images
         return images
+    _check_enough_frames(arguments, come_in_blocks=True)
     folder = arguments.images or Path(mkdtemp(prefix="good-frames-"))
     recording = Recording(folder)
     recording.check_unused()
+    print(f"The good frames are kept in {folder}.", file=sys.stderr)
     with closing(record(arguments.camera, recording, frames=arguments.frames, left_out=[])) as saved:
         taken = sum(1 for _ in track(saved, label="taking good frames", total=arguments.frames))
     if taken < arguments.frames:

@@ -13,6 +13,7 @@ from calibrate.evaluation import evaluate
 from calibrate.recipe_engine import engine_in_force
 from calibrate.report import check_origin, confusion, headline, read_verdicts, write_report
 from calibrate.tables import print_figures
+from engines.command_line import check_can_write
 
 HELP = "compare the verdicts that a PLC received with the truth, and write a page with pictures"
 
@@ -28,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    check_can_write("--html", arguments.html)
+    check_can_write("--picture", arguments.picture)
     verdicts = read_verdicts(arguments.verdicts, arguments.dataset)
     with closing(engine_in_force(arguments.recipe)) as engine:
         check_origin(verdicts, engine)

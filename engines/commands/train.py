@@ -141,11 +141,17 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"network     {figures['gmac']} GMAC{each}, {figures['parameters']} parameters")
     print(f"maps        {' + '.join(figures['errors'])}, smoothed over {figures['box_map_px']} pixels")
     recipe, images = shlex.quote(str(arguments.recipe)), shlex.quote(str(arguments.images))
-    print(f"next        edge-calibrate fit {recipe} --images {images} --false-reject-rate 0.05")
+    wish = _wished_rate(figures["set_aside_groups"])
+    print(f"next        edge-calibrate fit {recipe} --images {images} --false-reject-rate {wish:g}")
     if arguments.resize:
         print("note        made with --resize: it judges recorded images of mixed sizes; a live station takes one size")
     write_json(arguments.json, figures)
     return 0
+
+
+def _wished_rate(set_aside: int) -> float:
+    """Return 5 %, or the least that so many set-aside parts or blocks can promise, rounded up."""
+    return max(0.05, math.ceil(1000 / (set_aside + 1)) / 1000)
 
 
 @contextmanager

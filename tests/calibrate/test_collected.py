@@ -47,6 +47,20 @@ def tensorrt_is_there(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path / "libraries")
 
 
+def test_a_defective_part_that_had_passed_is_left_out_too(station, recipe, collection):
+    shutil.copy(collection / "frames" / "000003.png", collection / "defective")
+    assert fit(station, recipe) == 0
+    calibration = load_thresholds(recipe, name="r0001").calibration
+    assert calibration.excluded == ["000003.png"]
+    assert not calibration.promise.void
+
+
+def test_a_label_that_belongs_to_no_frame_is_refused(station, recipe, collection, capsys):
+    shutil.copy(collection / "frames" / "000003.png", collection / "defective" / "scratch.png")
+    assert fit(station, recipe) == 65
+    assert "scratch.png in `good` or `defective` is the name of no collected frame" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("tensorrt_is_there", "collection")
 def test_a_fit_for_a_station_is_for_its_engine(station, recipe, capsys):
     assert fit(station, recipe) == 0

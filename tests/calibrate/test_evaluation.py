@@ -12,7 +12,9 @@ import pytest
 from calibrate.cli import main
 from calibrate.conformal import chance_of_at_least
 from calibrate.evaluation import evaluate
+from calibrate.known_frames import read_known_frames
 from calibrate.recipe_engine import RecipeEngine
+from engines.images import pixel_sha256, read_image
 
 COMMANDS = Path(__file__).parents[2] / "docs" / "commands.md"
 OLD_KEYS = {
@@ -95,6 +97,25 @@ def test_good_frames_that_taught_the_network_are_counted_and_it_is_said(fitted_r
     assert "taught the network" not in capsys.readouterr().out
 
 
+def test_frames_that_made_the_thresholds_do_not_say_whether_the_promise_holds(
+    fitted_recipe, good_frames_folder, dataset, tmp_path, capsys
+):
+    uses = read_known_frames(fitted_recipe).uses
+    for old in (dataset / "test/good").iterdir():
+        old.unlink()
+    aside = [p for p in sorted(good_frames_folder.glob("*.png")) if uses[pixel_sha256(read_image(p))] == "set_aside"]
+    for path in aside[:6]:
+        shutil.copy(path, dataset / "test/good")
+    assert figures_of(fitted_recipe, dataset)["good_frames_fitted"] == 6
+    said = capsys.readouterr().out
+    assert "That says nothing of the promise" in said
+    assert "held" not in said
+    for path in (dataset / "test/good").iterdir():
+        cv2.imwrite(str(path), cv2.imread(str(path)) ^ 1)
+    assert figures_of(fitted_recipe, dataset)["good_frames_fitted"] == 0
+    assert "says nothing of the promise" not in capsys.readouterr().out
+
+
 def test_energy_is_a_figure_or_null_with_a_reason(fitted_recipe, dataset):
     figures = figures_of(fitted_recipe, dataset)
     if figures["energy_wh_per_1000_frames"] is None:
@@ -136,7 +157,7 @@ def test_without_masks_the_pixel_metrics_are_null(fitted_recipe, dataset):
     for part in (figures, figures["by_defect"]["bar"]):
         assert [part[n] for n in ("pixel_auroc", "aupro", "aupro_005", "iou", "dice")] == [None] * 5
     assert figures["image_auroc"] == 1.0
-    assert figures["pixel_frames"] == 6
+    assert figures["pixel_frames"] == 0
 
 
 def test_a_type_without_masks_counts_for_the_images_only(fitted_recipe, dataset, good_frames_folder):

@@ -13,7 +13,7 @@ import pytest
 from parts import draw_part
 
 from calibrate.cli import main
-from edge_agent.revisions import LOG, read_log, revision_names
+from edge_agent.revisions import LOG, activate, read_log, revision_names
 from edge_agent.thresholds import load_thresholds, name_in_force
 from engines.recipe import MODEL_FILES, THRESHOLDS_FOLDER, write_manifest
 
@@ -83,14 +83,43 @@ def test_a_disk_that_fills_before_a_revision_is_in_force_leaves_the_old_one_in_f
     assert [change.before for change in read_log(recipe_in_force)] == [None, "r0001"]
 
 
-def test_a_page_that_cannot_be_written_does_not_hide_the_revision(recipe, good_frames_folder, tmp_path, capsys):
+def test_a_page_that_cannot_be_written_does_not_hide_the_revision(
+    recipe, good_frames_folder, tmp_path, capsys, monkeypatch
+):
     page, result = tmp_path / "fit.html", tmp_path / "fit.json"
-    page.mkdir()
+
+    def activate_while_the_name_is_taken(*revision, **note):
+        page.mkdir()
+        return activate(*revision, **note)
+
+    monkeypatch.setattr("calibrate.commands.fit.activate", activate_while_the_name_is_taken)
     assert main([*words(recipe, good_frames_folder), "--html", str(page), "--json", str(result)]) == 74
     said = capsys.readouterr()
     assert "Threshold revision r0001" in said.out
     assert str(page) in said.err
     assert name_in_force(recipe) == json.loads(result.read_text())["revision"] == "r0001"
+
+
+@pytest.mark.parametrize("option", ["--html", "--json"])
+def test_a_result_that_cannot_be_written_is_refused_before_anything_is_in_force(
+    recipe, good_frames_folder, tmp_path, capsys, option
+):
+    assert main([*words(recipe, good_frames_folder), option, str(tmp_path / "nowhere" / "file")]) == 64
+    assert f"{option}: " in capsys.readouterr().err
+    assert revision_names(recipe) == []
+
+
+def test_one_frame_without_a_picture_does_not_let_others_pass_the_check_of_the_light(
+    recipe, good_frames_folder, tmp_path
+):
+    assert fit(recipe, good_frames_folder) == 0
+    before = load_thresholds(recipe).calibration.frame_limits
+    folder = shutil.copytree(good_frames_folder, tmp_path / "images")
+    cv2.imwrite(str(folder / "warming-up.png"), np.random.default_rng(0).integers(0, 2, (80, 96, 3), np.uint8))
+    assert fit(recipe, folder, rate="0.1") == 0
+    calibration = load_thresholds(recipe).calibration
+    assert calibration.suspects == ["warming-up.png"]
+    assert calibration.frame_limits == before
 
 
 @pytest.mark.parametrize(

@@ -274,6 +274,37 @@ def test_the_larger_number_of_frames_says_what_is_usual_where_few_are_known(
     assert (uses.count("location"), uses.count("factor")) == (location, factor)
 
 
+@pytest.mark.parametrize(("known", "new"), [(0, 36), (2, 30), (12, 18)])
+def test_the_parts_that_are_missing_for_the_wish_are_counted_with_the_half_that_says_what_is_usual(
+    recipe, mixed, capsys, known, new
+):
+    images = mixed(known, new)
+    needed = 37 if known < 10 else 19
+    assert fit(recipe, "--images", images) == 65
+    assert f"Add {needed - new} more set-aside good parts ({needed} in all" in capsys.readouterr().err
+    for number in range(new, needed):
+        cv2.imwrite(str(images / f"new-{number:02d}.png"), draw_part(500 + number))
+    (images / "groups.csv").unlink()
+    assert fit(recipe, "--images", images) == 0
+
+
+def test_one_more_good_part_never_promises_less(tiny_recipe, mixed):
+    images = mixed(12, 30)
+    groups = [frame.group for frame in assign_uses(tiny_recipe, images, needed=19) if frame.use == "factor"]
+    assert len(groups) == 30
+    groups = [frame.group for frame in assign_uses(tiny_recipe, images, needed=15) if frame.use == "factor"]
+    assert len(groups) == 15
+
+
+def test_a_wish_that_so_many_frames_of_a_camera_cannot_promise_is_refused_before_any_is_taken(recipe, tmp_path, capsys):
+    words = ["--camera", "synthetic://plate?size=96x80", "--images", tmp_path / "kept", "--frames", 500]
+    assert fit(recipe, *words, rate="0.01") == 65
+    assert "Take --frames 3940, or" in capsys.readouterr().err
+    assert fit(recipe, *words, "--group-by", "none", "--confident", rate="0.01") == 65
+    assert "Take --frames 597, or" in capsys.readouterr().err
+    assert not (tmp_path / "kept").exists()
+
+
 @pytest.mark.parametrize(
     ("known", "new", "views", "more"),
     [(1, 4, 1, 16), (1, 9, 1, 11), (9, 19, 1, 1), (0, 3, 1, 17), (2, 12, 4, 2), (0, 30, 10, 1)],

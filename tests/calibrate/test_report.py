@@ -55,6 +55,15 @@ def report(recipe, known, verdicts, tmp_path, *more):
     return main([str(word) for word in words]), page
 
 
+@pytest.mark.parametrize("option", ["--html", "--picture"])
+def test_a_page_or_picture_that_cannot_be_written_is_refused_before_the_work(
+    fitted_recipe, known, tmp_path, capsys, option
+):
+    code, _ = report(fitted_recipe, known, [], tmp_path, option, tmp_path / "nowhere" / "file")
+    assert code == 64
+    assert f"{option}: " in capsys.readouterr().err
+
+
 def test_the_page_needs_no_other_file_and_counts_the_verdicts(fitted_recipe, known, tmp_path, capsys):
     mask = np.zeros((80, 96), bool)
     mask[30:46, 30:50] = True
