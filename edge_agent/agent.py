@@ -145,7 +145,7 @@ class Agent:
                 self._take_camera_events()
                 if not self._intake.has_parts or self._commands.is_overdue:
                     self._handler.obey(self._commands.next_commands())
-                    self._handler.end_selection()
+                self._handler.end_selection()
                 self._keep_ready()
                 if self.station.camera.mode == "free_run" and self._state.is_inspecting:
                     self._slots.request_all()

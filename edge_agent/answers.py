@@ -71,7 +71,8 @@ class Answers:
                 if part is not None and part.trigger_id in self._unstored:
                     return None
                 stored = self._writer.write(judgement, event, part)
-                if part is not None:
+                # A part whose journal failed is late, too, and has no verdict yet.
+                if part is not None and not stored.is_late:
                     self._stored.append(part.trigger_id)
         except OutboxError as problem:
             self._state.set_fault("outbox", problem)
@@ -144,6 +145,7 @@ class Answers:
         try:
             for trigger_id, verdict in list(self._unstored.items()):
                 self._writer.store_later(verdict)
+                self._stored.append(trigger_id)
                 del self._unstored[trigger_id]
             self._outbox.probe()
         except OutboxError:

@@ -16,7 +16,13 @@ WAIT_S = 0.25
 
 
 class Capture(Protocol):
-    """How frames and parts find each other; the first three are for MQTT's thread, the rest for the inspection."""
+    """How frames and parts find each other; the first three are for MQTT's thread, the rest for the inspection.
+
+    Attributes:
+        overlapping_wait_ns: How long it has waited so far for what comes by itself; the parts behind waited meanwhile, too.
+    """
+
+    overlapping_wait_ns: int
 
     def expect(self, received_ns: int) -> None:
         """Note a trigger at once, before it is even understood."""
@@ -45,6 +51,8 @@ class FreshCapture:
 
     def __init__(self, slots: Slots, limits: TriggerPart, next_event: Callable[[float], CameraEvent | None]) -> None:
         self._slots, self._limits, self._next_event = slots, limits, next_event
+        # Each frame is asked for when the part before has its verdict.
+        self.overlapping_wait_ns = 0
 
     def expect(self, received_ns: int) -> None:
         del received_ns

@@ -57,9 +57,9 @@ class Inspector:
         if reason := refused or self._reason_to_refuse(part):
             self._finish(Judgement(reason=reason), None, part, is_counted=reason not in _NOT_A_REJECT)
         else:
-            began_ns = time.monotonic_ns()
+            began_ns = self._busy_ns()
             self._look_at(part)
-            self._typical_ns += (time.monotonic_ns() - began_ns - self._typical_ns) / _TYPICAL_OF_PARTS
+            self._typical_ns += (self._busy_ns() - began_ns - self._typical_ns) / _TYPICAL_OF_PARTS
         self._capture.done(part)
 
     def inspect_frame(self, event: FrameCaptured | BadFrame) -> None:
@@ -81,6 +81,10 @@ class Inspector:
         while not self._overloads.empty():
             self._overloads.get()
             self._watch.add("INVALID", None, None)
+
+    def _busy_ns(self) -> int:
+        """Return a clock that stands still while parts wait for their frames side by side."""
+        return time.monotonic_ns() - self._capture.overlapping_wait_ns
 
     def _reason_to_refuse(self, part: OpenTrigger) -> str | None:
         if part.trigger.recipe is not None and part.trigger.recipe != self._pipeline.live.recipe.name:

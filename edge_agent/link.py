@@ -40,7 +40,8 @@ class MqttLink:
         self.foreign_states = 0
         self.client = MqttClient(
             broker,
-            f"edge-{topics.site}-{topics.station}",
+            # No name holds a colon, so no two stations have one id.
+            f"edge-{topics.site}:{topics.station}",
             {
                 topics.trigger: self._take_trigger,
                 topics.ack: self._take_ack,

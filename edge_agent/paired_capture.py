@@ -44,6 +44,7 @@ class PairedCapture:
         min_ms, max_ms = limits.pairing_window_ms
         self._pairing = Pairing(min_ms * 1_000_000, max_ms * 1_000_000, limits.deadline_ms * 1_000_000)
         self._doubted_until_ns: int | None = None
+        self.overlapping_wait_ns = 0
 
     def expect(self, received_ns: int) -> None:
         self._pairing.expect(received_ns)
@@ -101,13 +102,14 @@ class PairedCapture:
 
     def _wait(self, part: OpenTrigger, is_over: Callable[[], bool]) -> None:
         """Take what the camera sends until nothing can change any more, but not beyond the part's deadline."""
-        received_ns = part.trigger.received_ns
+        received_ns, began_ns = part.trigger.received_ns, time.monotonic_ns()
         while not is_over():
             until_ns = min(self._pairing.settles_ns(received_ns), deadline_ns(part.trigger, self._limits))
             left_ns = until_ns - time.monotonic_ns()
             # Also what has already come by then is taken, however long the inference before took.
             if self._next_event(min(max(left_ns, 0) / 1e9, WAIT_S)) is None and left_ns <= 0:
-                return
+                break
+        self.overlapping_wait_ns += time.monotonic_ns() - began_ns
 
     def _give_up(self) -> None:
         min_ms, max_ms = self._limits.pairing_window_ms

@@ -19,6 +19,11 @@ from edge_agent.camera.messages import BadFrame, FrameCaptured, FrameSkipped
 KNOWN_WITHIN_NS = 20_000_000
 
 
+def settles_within_ns(min_ns: int, max_ns: int) -> int:
+    """Return how long after its trigger a part settles at the latest: its frame at the end of the window, a rival behind it."""
+    return max_ns + max(0, -min_ns) + KNOWN_WITHIN_NS
+
+
 @dataclass
 class _Trigger:
     received_ns: int

@@ -46,6 +46,7 @@ class PartIntake:
         self._outbox, self._capture, self._has_time, self._overload = outbox, capture, has_time, overload
         self._begun, self._resend, self._refuse = begun, resend, refuse
         self._parts: deque[tuple[OpenTrigger, str | None]] = deque()
+        self._new: OpenTrigger | None = None
         self._surplus: OpenTrigger | None = None
 
     def take(self, payload: bytes, received_ns: int, waited_ns: int = 0) -> None:
@@ -70,27 +71,28 @@ class PartIntake:
             log.warning("trigger refused meas_id=%s error=%s", problem.trigger.meas_id, problem)
             trigger, reason = problem.trigger, "bad_trigger"
         trigger = replace(trigger, waited_ns=waited_ns)
+        self._new = self._surplus = None
         try:
             answer = self._outbox.accept(trigger, begin=lambda answer: self._begin(trigger, answer, reason))
         except OutboxError as problem:
             log.exception("trigger not journalled meas_id=%s", trigger.meas_id)
             self._capture.refused(received_ns)
-            self._refuse(OpenTrigger(0, trigger), problem)
+            # What the inspection may have begun with gets one answer under its number.
+            self._refuse(self._new or OpenTrigger(0, trigger), problem)
             return
         if isinstance(answer, Repeat):
             log.info("trigger repeated meas_id=%s result_id=%s", trigger.meas_id, answer.result_id)
             self._capture.forget(received_ns)
             self._resend()
-        elif (part := self._surplus) is not None:
-            self._surplus = None
+        elif self._surplus is not None:
             self._capture.refused(received_ns)
-            self._overload(part)
+            self._overload(self._surplus)
 
     def _begin(self, trigger: Trigger, answer: Accepted | Conflict, reason: str | None) -> None:
         """Hand a new part to the inspection while the journal is still on its way to the disk."""
         if reason is None and isinstance(answer, Conflict):
             reason = "id_conflict"
-        part = OpenTrigger(answer.trigger_id, trigger)
+        self._new = part = OpenTrigger(answer.trigger_id, trigger)
         waiting = len(self._parts)
         if waiting >= MOST_WAITING or (waiting and not self._has_time(part, waiting)):
             self._surplus = part

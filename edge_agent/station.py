@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from edge_agent.pairing import settles_within_ns
 from engines.errors import StationFileError
 from engines.yaml_file import StrictModel, load_yaml
 
@@ -209,9 +210,21 @@ class Station(StrictModel):
             raise ValueError(
                 "it needs `capture_within_ms`; `pair_min_ms` and `pair_max_ms` are for `camera.mode: hardware_triggered`"
             )
-        if is_fired and not trigger.pairing_window_ms[0] < trigger.pairing_window_ms[1] < trigger.deadline_ms:
-            raise ValueError("`pair_min_ms` must be smaller than `pair_max_ms`, and that than `deadline_ms`")
+        if is_fired:
+            _check_window(trigger)
         return trigger
+
+
+def _check_window(trigger: TriggerPart) -> None:
+    min_ms, max_ms = trigger.pairing_window_ms
+    if min_ms >= max_ms:
+        raise ValueError("`pair_min_ms` must be smaller than `pair_max_ms`")
+    settled_ms = settles_within_ns(min_ms * 1_000_000, max_ms * 1_000_000) // 1_000_000
+    if trigger.deadline_ms <= settled_ms:
+        raise ValueError(
+            f"with this window it may be known only {settled_ms} ms after a trigger which frame is its part's; make "
+            "`deadline_ms` greater than that by what inference and storing take, or the window narrower"
+        )
 
 
 def load_station(path: Path) -> Station:

@@ -14,7 +14,7 @@ from edge_agent.decision import Decision
 from edge_agent.inspection import Trigger
 from edge_agent.live_recipe import open_live_recipe
 from edge_agent.outbox import Outbox
-from edge_agent.outbox_records import Repeat
+from edge_agent.outbox_records import OpenTrigger, Repeat
 from edge_agent.pipeline import Judgement
 from edge_agent.station import EnginePart, load_station
 from edge_agent.station_state import StationState
@@ -219,6 +219,34 @@ def test_a_part_that_has_its_verdict_is_not_told_invalid_outbox(stand):
     stand.outbox.is_full = True
     assert stand.answers.finish(refused("deadline"), None, part) is None
     assert stand.published == []
+
+
+def told_by_the_inspection(stand, part):
+    stand.answers.finish(refused("no_frame"), None, part)
+
+
+def told_by_the_inspection_that_cannot_store_it(stand, part):
+    stand.outbox.is_full = True
+    stand.answers.finish(refused("no_frame"), None, part)
+
+
+def told_by_the_intake(stand, part):
+    stand.answers.outbox_failed(part, OutboxError("the disk is full.", fix="Make room."))
+    stand.answers.recover()
+
+
+@pytest.mark.parametrize("by_the_inspection", [told_by_the_inspection, told_by_the_inspection_that_cannot_store_it])
+@pytest.mark.parametrize("is_intake_first", [True, False])
+def test_a_part_whose_journal_failed_behind_its_back_is_told_invalid_outbox_once(
+    stand, by_the_inspection, is_intake_first
+):
+    part = OpenTrigger(99, Trigger("1", None, None, None, None, time.monotonic_ns()))
+    steps = [told_by_the_intake, by_the_inspection]
+    for step in steps if is_intake_first else reversed(steps):
+        step(stand, part)
+    assert {(v["meas_id"], *v["reasons"]) for v in stand.published} == {("1", "outbox")}
+    assert len({v["result_id"] for v in stand.published}) == 1
+    assert stand.stored() == []
 
 
 def test_the_times_of_a_verdict_agree_also_when_the_thread_is_held_up_between_two_readings(stand, monkeypatch):

@@ -42,6 +42,7 @@ class OneFrame:
     def __init__(self, event):
         self.event = event
         self.before_answer = lambda: None
+        self.overlapping_wait_ns = 0
 
     def frame_for(self, part):
         return self.event
@@ -138,6 +139,16 @@ def test_how_long_a_part_takes_is_learned_from_those_that_were_looked_at(stand):
     stand.capture.before_answer = lambda: time.sleep(0.05)
     stand.inspect()
     assert stand.inspector._typical_ns >= 0.05e9 / 5
+
+
+def test_a_wait_that_the_parts_behind_share_is_no_work(stand):
+    def wait():
+        time.sleep(1)
+        stand.capture.overlapping_wait_ns += 1_000_000_000
+
+    stand.capture.before_answer = wait
+    stand.inspect()
+    assert 0 < stand.inspector._typical_ns < 1e9 / 5
 
 
 @pytest.mark.parametrize(

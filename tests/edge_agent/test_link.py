@@ -6,7 +6,10 @@ import socket
 import pytest
 from message_side import DEADLINE_S, wait_until
 
+from edge_agent.link import MqttLink
 from edge_agent.messages import encode_state
+from edge_agent.mqtt import BrokerAddress
+from edge_agent.topics import Topics
 
 
 @pytest.fixture(params=["3.1.1", 5])
@@ -63,6 +66,19 @@ def test_a_dead_station_is_offline_with_its_boot(mosquitto, make_station, make_p
     offline = next(state for state in plc.states if state["state"] == "offline")
     assert offline["boot_id"] == station.boot_id
     wait_until(lambda: plc.states[-1]["state"] == "ready")
+
+
+def test_two_stations_whose_names_only_join_alike_leave_each_other_alone(mosquitto, exit_stack):
+    links = []
+    for site, station in (("plant", "1-press4"), ("plant-1", "press4")):
+        topics = Topics("edge/v1", site, station)
+        links.append(MqttLink(BrokerAddress("127.0.0.1", mosquitto.port), topics, "boot", state=b"{}"))
+        exit_stack.callback(links[-1].stop)
+        links[-1].start(on_trigger=print, on_ack=print, on_command=print, on_live=int, on_published=print)
+    for link in links:
+        assert link.client.live.wait(DEADLINE_S)
+    assert all(link.publish("here", b"{}").wait(DEADLINE_S) for link in links)
+    assert [link.reconnects for link in links] == [0, 0]
 
 
 def test_a_retained_trigger_is_never_acted_on(mosquitto, make_station, make_plc):

@@ -13,12 +13,17 @@ from edge_agent.station import TriggerPart
 LIMITS = TriggerPart(deadline_ms=2000, dedupe_window_s=60, pair_min_ms=-10, pair_max_ms=10)
 
 
-def judge_alone(capture, number, *, waited_ns=0):
-    """Let a trigger come and its frame, alone; return why that is not believed."""
+def come_alone(capture, number, *, waited_ns=0):
+    """Let a trigger come and its frame, alone; return the part."""
     received_ns = time.monotonic_ns()
     capture.expect(received_ns)
     capture.note(FrameCaptured(number, 0, 2, received_ns, received_ns, received_ns, "frame", number))
-    part = OpenTrigger(number, Trigger(number, None, None, None, None, received_ns, waited_ns))
+    return OpenTrigger(number, Trigger(number, None, None, None, None, received_ns, waited_ns))
+
+
+def judge_alone(capture, number, *, waited_ns=0):
+    """Let a trigger come and its frame, alone; return why that is not believed."""
+    part = come_alone(capture, number, waited_ns=waited_ns)
     event = capture.frame_for(part)
     reason = capture.unfit(event, part)
     capture.done(part)
@@ -34,3 +39,15 @@ def test_a_trigger_that_was_read_late_is_not_believed_nor_the_part_behind_it():
     waited = [0, KNOWN_WITHIN_NS, KNOWN_WITHIN_NS + 1, 0, 0]
     reasons = [judge_alone(capture, number, waited_ns=one) for number, one in enumerate(waited)]
     assert reasons == [None, None, "ambiguous_pairing", "frame_gap", None]
+
+
+def test_the_wait_for_the_window_is_told_apart_from_the_inference():
+    capture = PairedCapture(SimpleNamespace(is_open=False), None, LIMITS, time.sleep)
+    part = come_alone(capture, 1)
+    event = capture.frame_for(part)
+    time.sleep(0.02)
+    judged_ns = time.monotonic_ns()
+    capture.unfit(event, part)
+    settled_ns = part.trigger.received_ns + 10_000_000 + KNOWN_WITHIN_NS
+    took_ns = time.monotonic_ns() - part.trigger.received_ns
+    assert max(0, settled_ns - judged_ns) <= capture.overlapping_wait_ns <= took_ns - 20_000_000

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_agent.camera.messages import BadFrame, FrameCaptured, FrameSkipped
-from edge_agent.pairing import KNOWN_WITHIN_NS, Pairing
+from edge_agent.pairing import KNOWN_WITHIN_NS, Pairing, settles_within_ns
 
 MS = 1_000_000
 MIN, MAX, PATIENCE = -10, 40, 200
@@ -122,6 +122,13 @@ def test_nothing_is_believed_while_the_camera_is_away(pairing):
 def test_a_part_settles_when_no_rival_can_come_any_more(pairing, frames, settles_ms):
     feed(pairing, [100], frames)
     assert pairing.settles_ns(100 * MS) == settles_ms * MS + KNOWN_WITHIN_NS
+
+
+@pytest.mark.parametrize("min_ms", [-60, -10, 0, 10])
+def test_a_part_settles_at_the_latest_with_a_frame_at_the_windows_end(min_ms):
+    pairing = Pairing(min_ms * MS, MAX * MS, PATIENCE * MS)
+    feed(pairing, [100], [100 + MAX])
+    assert pairing.settles_ns(100 * MS) == 100 * MS + settles_within_ns(min_ms * MS, MAX * MS)
 
 
 def test_a_slot_is_held_until_no_trigger_can_need_its_frame(pairing):

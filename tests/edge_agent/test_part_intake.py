@@ -33,6 +33,7 @@ class Bench:
         self.resends = 0
         self.begun, self.refused, self.surplus = [], [], []
         self.room = 1000
+        self.in_transaction = lambda: None
         self.capture = SeenTriggers()
         self.intake = PartIntake(
             self.outbox,
@@ -40,13 +41,21 @@ class Bench:
             begun=self.begin,
             resend=self.resend,
             refuse=lambda *refused: self.refused.append(refused),
-            has_time=lambda part, waiting: waiting < self.room,
+            has_time=self.has_time,
             overload=self.surplus.append,
         )
 
     def begin(self, part):
         assert self.intake.has_parts
         self.begun.append(part)
+        self.in_transaction()
+
+    def has_time(self, _part, waiting):
+        self.in_transaction()
+        return waiting < self.room
+
+    def stop_writing(self):
+        self.outbox._connection.execute("PRAGMA query_only = 1")
 
     def resend(self):
         self.resends += 1
@@ -107,6 +116,27 @@ def test_what_cannot_be_journalled_is_refused_at_once(bench):
     assert isinstance(problem, OutboxError)
     assert bench.capture.told == [("expect", 5), ("refused", 5)]
     assert not bench.intake.has_parts
+
+
+def test_what_cannot_be_journalled_after_it_was_begun_is_refused_under_its_number(bench):
+    bench.in_transaction = bench.stop_writing
+    bench.take(meas_id=41)
+    ((part, _),) = bench.refused
+    assert [part] == bench.begun
+    assert part.trigger_id
+
+
+def test_a_part_too_many_that_cannot_be_journalled_leaves_nothing_to_the_next_one(bench):
+    bench.take(meas_id=41)
+    bench.room, bench.in_transaction = 1, bench.stop_writing
+    bench.take(meas_id=42)
+    assert [part.trigger.meas_id for part, _ in bench.refused] == [42]
+    bench.room, bench.in_transaction = 1000, lambda: None
+    bench.outbox._connection.execute("PRAGMA query_only = 0")
+    bench.take(meas_id=43)
+    assert [part.trigger.meas_id for part, _ in bench.parts()] == [41, 43]
+    assert bench.surplus == []
+    assert bench.capture.told == [("expect", 5)]
 
 
 @pytest.mark.parametrize("bad", [{"expires_ms": 2.5}, {"recipe": "r" * 300}, {"job_id": []}])

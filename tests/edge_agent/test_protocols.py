@@ -51,7 +51,7 @@ def test_a_refused_login_is_a_state_until_the_broker_lets_the_agent_in(
     uri = f"folder://{good_frames_folder}?loop=true"
     station = RunningStation(tmp_path, fitted_recipe, broker.port, uri, mqtt={"protocol": protocol}).start()
     try:
-        wait_for_log(station, "state=ready reasons=mqtt_refused", "refused client 'edge-test-cell', user None")
+        wait_for_log(station, "state=ready reasons=mqtt_refused", "refused client 'edge-test:cell', user None")
         main(["doctor", "--config", str(station.config)])
         assert "refused client" in " ".join(capsys.readouterr().out.split())
         broker.kill()

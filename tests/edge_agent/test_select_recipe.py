@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import time
 
 import pytest
 import yaml
 from recipe_copies import rename
+from running_station import RunningStation, TestPlc
 
 from edge_agent.messages import encode_command
 from edge_agent.recipe_switch import recipe_folder
@@ -63,6 +65,25 @@ def test_the_other_recipe_is_taken_between_two_parts_and_after_a_restart(running
     plc.states.clear()
     assert plc.wait_for_state("ready")["recipe"] == "other"
     assert plc.ask("5", recipe="other")["verdict"] == "PASS"
+
+
+def test_the_other_recipe_is_taken_on_a_line_where_a_part_always_waits(recipes, tmp_path, mosquitto, exit_stack):
+    uri = "synthetic://plate?size=96x80&live=1&fps=20"
+    station = RunningStation(tmp_path, recipes / "tiny", mosquitto.port, uri).start()
+    exit_stack.callback(station.kill)
+    plc = TestPlc(mosquitto.port, station.topics)
+    exit_stack.callback(plc.stop)
+    plc.wait_for_state("ready")
+    for number in range(6):
+        plc.trigger(f"{number}")
+    plc.client.publish(plc.topics.command, encode_command("select_recipe", "a", recipe="other"))
+    deadline = time.monotonic() + 30
+    while plc.replies.empty():
+        assert time.monotonic() < deadline
+        number += 1
+        plc.trigger(f"{number}")
+        plc.verdict()
+    assert plc.replies.get()["ok"]
 
 
 def test_a_station_file_that_names_another_recipe_wins(running, recipes):

@@ -93,10 +93,11 @@ def test_only_the_line_knows_when_a_frame_is_too_late(tmp_path, line, said):
 FIRED = GOOD.replace("mode: triggered", "mode: hardware_triggered")
 
 
-def test_a_hardware_trigger_has_a_window_instead(tmp_path):
-    window = "  pair_min_ms: -5\n  pair_max_ms: 40\n"
+@pytest.mark.parametrize("window_ms", [(-5, 40), (0, 179), (70, 179), (-80, 99)])
+def test_a_hardware_trigger_has_a_window_instead(tmp_path, window_ms):
+    window = "  pair_min_ms: {}\n  pair_max_ms: {}\n".format(*window_ms)
     station = load_station(written(tmp_path, FIRED.replace("  capture_within_ms: 100\n", window)))
-    assert station.trigger.pairing_window_ms == (-5, 40)
+    assert station.trigger.pairing_window_ms == window_ms
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,9 @@ def test_a_hardware_trigger_has_a_window_instead(tmp_path):
         (FIRED, "  pair_min_ms: 0\n", "both needed"),
         (FIRED, "  pair_min_ms: 0\n  pair_max_ms: 40\n  capture_within_ms: 100\n", "not by `capture_within_ms`"),
         (FIRED, "  pair_min_ms: 40\n  pair_max_ms: 40\n", "`pair_min_ms` must be smaller"),
-        (FIRED, "  pair_min_ms: 0\n  pair_max_ms: 200\n", "than `deadline_ms`"),
+        (FIRED, "  pair_min_ms: 0\n  pair_max_ms: 180\n", "only 200 ms .* make `deadline_ms` greater"),
+        (FIRED, "  pair_min_ms: 70\n  pair_max_ms: 180\n", "only 200 ms .* make `deadline_ms` greater"),
+        (FIRED, "  pair_min_ms: -80\n  pair_max_ms: 100\n", "only 200 ms .* make `deadline_ms` greater"),
         (FIRED, "  pair_min_ms: -60001\n  pair_max_ms: 40\n", "pair_min_ms: -60001 is not allowed"),
         (GOOD, "  capture_within_ms: 100\n  pair_max_ms: 40\n", "are for `camera.mode: hardware_triggered`"),
     ],
