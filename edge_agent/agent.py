@@ -132,6 +132,7 @@ class Agent:
         Raises:
             ConfigError: The camera says that it never can work this way.
             EngineError: The engine fails again and again; a new process may help.
+            OutboxError: The outbox is damaged; the next start keeps its file aside.
         """
         log.info("starting station=%s recipe=%s", self.station.station, self._live.recipe.name)
         self._answers.refuse_open_parts("restart")
@@ -146,6 +147,9 @@ class Agent:
                 if not self._intake.has_parts or self._commands.is_overdue:
                     self._handler.obey(self._commands.next_commands())
                     self._handler.end_selection()
+                if self._outbox.damage is not None:
+                    farewell = "error", ("outbox",)
+                    raise self._outbox.damage
                 self._keep_ready()
                 if self.station.camera.mode == "free_run" and self._state.is_inspecting:
                     self._slots.request_all()
