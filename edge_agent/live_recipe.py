@@ -13,7 +13,7 @@ from edge_agent.decision import decide
 from edge_agent.ring import FrameRing
 from edge_agent.station import EnginePart
 from edge_agent.thresholds import ThresholdRevision, check_fits_model, load_thresholds
-from engines.errors import EngineError, FrameError, NotRejectedError
+from engines.errors import AgentError, EngineError, FrameError, NotRejectedError
 from engines.golden import load_golden, verify_engine
 from engines.images import Frame
 from engines.recipe import MODEL_FILES, Recipe, load_recipe
@@ -73,8 +73,12 @@ class LiveRecipe:
     def become(self, other: LiveRecipe) -> None:
         """Take another recipe's place at the ring, between two parts; `other` must not be used any more.
 
+        Its thresholds are those that are in force now: the engine may have been compiled for minutes.
+
         Raises:
-            EngineError: It cannot; this one goes on, and `other` is closed.
+            ThresholdsError: There are none, or they are damaged or another model's.
+            EngineError: A test piece would pass, or the engine failed.
+            OSError: The thresholds cannot be read. After each of these this one goes on, and `other` is closed.
         """
         ring = self._ring
         if ring is None:
@@ -83,8 +87,8 @@ class LiveRecipe:
             # Memory can be registered with CUDA once only.
             self.runtime.bind([self._private])
             other.bind(ring)
-            other.check_test_pieces()
-        except EngineError:
+            other.reload_thresholds()
+        except (AgentError, OSError):
             other.close()
             self.bind(ring)
             raise
@@ -163,10 +167,11 @@ def open_live_recipe(folder: Path, engine: EnginePart) -> LiveRecipe:
         EngineError: The engine cannot be loaded or gives other maps.
     """
     recipe = load_recipe(folder)
-    thresholds = load_thresholds(folder)
     pieces = [TestPiece(p.path.name, p.frame) for p in load_golden(folder) if p.kind == "defect"]
     runtime = _verified_runtime(folder, engine)
     try:
+        # Compiling may take minutes, in which a person can put others in force.
+        thresholds = load_thresholds(folder)
         _check_belongs(thresholds, runtime, engine.runtime)
     except BaseException:
         runtime.close()
