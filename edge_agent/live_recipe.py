@@ -16,8 +16,10 @@ from edge_agent.thresholds import ThresholdRevision, check_fits_model, load_thre
 from engines.errors import AgentError, EngineError, FrameError, NotRejectedError
 from engines.golden import load_golden, verify_engine
 from engines.images import Frame
+from engines.plans.builder import Progress
 from engines.recipe import MODEL_FILES, Recipe, load_recipe
 from engines.runtime import Runtime, open_runtime
+from engines.service_manager import ask_for_patience
 
 log = logging.getLogger(__name__)
 
@@ -158,8 +160,13 @@ class LiveRecipe:
         self.runtime.close()
 
 
-def open_live_recipe(folder: Path, engine: EnginePart) -> LiveRecipe:
+def open_live_recipe(folder: Path, engine: EnginePart, *, progress: Progress = ask_for_patience) -> LiveRecipe:
     """Load a recipe and prove that its engine gives the maps it gave when it was made.
+
+    Args:
+        folder: The recipe.
+        engine: What runs it.
+        progress: Called while the engine is compiled; where not given, a service manager is told to wait.
 
     Raises:
         RecipeError: A file is missing or altered.
@@ -168,7 +175,7 @@ def open_live_recipe(folder: Path, engine: EnginePart) -> LiveRecipe:
     """
     recipe = load_recipe(folder)
     pieces = [TestPiece(p.path.name, p.frame) for p in load_golden(folder) if p.kind == "defect"]
-    runtime = _verified_runtime(folder, engine)
+    runtime = _verified_runtime(folder, engine, progress)
     try:
         # Compiling may take minutes, in which a person can put others in force.
         thresholds = load_thresholds(folder)
@@ -179,12 +186,12 @@ def open_live_recipe(folder: Path, engine: EnginePart) -> LiveRecipe:
     return LiveRecipe(folder, recipe, runtime, thresholds, pieces)
 
 
-def _verified_runtime(folder: Path, engine: EnginePart) -> Runtime:
+def _verified_runtime(folder: Path, engine: EnginePart, progress: Progress) -> Runtime:
     """Open the engine; one that was compiled before and answers wrongly is compiled anew, once."""
 
     def opened() -> Runtime:
         model = folder / MODEL_FILES[engine.runtime]
-        return open_runtime(engine.runtime, model, threads=engine.threads, cuda=engine.cuda)
+        return open_runtime(engine.runtime, model, threads=engine.threads, cuda=engine.cuda, progress=progress)
 
     runtime = opened()
     try:
