@@ -62,6 +62,24 @@ class LiveRecipe:
         self._private_slot = len(ring)
         self._ring = ring
 
+    def verify_slot(self, ring: FrameRing, slot: int) -> None:
+        """Send every golden frame through a slot of the ring, which no camera may write into yet.
+
+        The test piece has memory of its own, which can work where the ring's does not.
+
+        Raises:
+            EngineError: The maps are others than those of the private slot, or the engine failed.
+            RecipeError: A golden file is unreadable.
+        """
+        try:
+            verify_engine(self.runtime, self._folder, ring.slot(slot), slot=slot)
+        except EngineError as problem:
+            raise EngineError(
+                f"slot {slot} of the frame ring: {problem.problem}",
+                fix="In memory of its own the engine is right, so it does not read the camera's: restart the machine; if "
+                "that does not help, report this with the log.",
+            ) from problem
+
     def try_alone(self) -> None:
         """Send every test piece through engine and thresholds, without a ring.
 
