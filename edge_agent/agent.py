@@ -141,15 +141,15 @@ class Agent:
         try:
             while not self._stopping:
                 self._wait()
+                if self._outbox.damage is not None:
+                    farewell = "error", ("outbox",)
+                    raise self._outbox.damage
                 if waiting := self._intake.next_part():
                     self._inspector.inspect(*waiting)
                 self._take_camera_events()
                 if not self._intake.has_parts or self._commands.is_overdue:
                     self._handler.obey(self._commands.next_commands())
                     self._handler.end_selection()
-                if self._outbox.damage is not None:
-                    farewell = "error", ("outbox",)
-                    raise self._outbox.damage
                 self._keep_ready()
                 if self.station.camera.mode == "free_run" and self._state.is_inspecting:
                     self._slots.request_all()

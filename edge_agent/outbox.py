@@ -254,8 +254,10 @@ class Outbox:
         """Do what `accept` does, take it back, and write something that changes nothing to the disk.
 
         Raises:
-            OutboxError: The outbox cannot be written, or is full.
+            OutboxError: The outbox cannot be written, is full, or is known to be damaged.
         """
+        if self._damage is not None:
+            raise self._damage
         trigger = Trigger("probe", None, None, None, None, 0)
         with self._transaction(durable=True) as database:
             self._check_room()

@@ -35,6 +35,8 @@ def test_damage_is_remembered_and_a_probe_sees_it(outbox, open_outbox, path):
     assert "damaged" in str(outbox.damage)
     with pytest.raises(OutboxError, match="malformed"):
         outbox.accept(trigger("new"))
+    with pytest.raises(OutboxError, match="is damaged"):
+        outbox.probe()
     outbox.close()
     with pytest.raises(OutboxError, match="was kept as"):
         open_outbox()
