@@ -132,6 +132,7 @@ class Agent:
         Raises:
             ConfigError: The camera says that it never can work this way.
             EngineError: The engine fails again and again; a new process may help.
+            OutboxError: The outbox is damaged; the next start keeps its file aside.
         """
         log.info("starting station=%s recipe=%s", self.station.station, self._live.recipe.name)
         self._answers.refuse_open_parts("restart")
@@ -140,6 +141,9 @@ class Agent:
         try:
             while not self._stopping:
                 self._wait()
+                if self._outbox.damage is not None:
+                    farewell = "error", ("outbox",)
+                    raise self._outbox.damage
                 if waiting := self._intake.next_part():
                     self._inspector.inspect(*waiting)
                 self._take_camera_events()

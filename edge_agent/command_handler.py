@@ -14,7 +14,7 @@ from edge_agent.messages import Command, encode_reply
 from edge_agent.recipe_switch import Prepared, RecipeSwitch
 from edge_agent.station_state import StationState
 from edge_agent.station_watch import StationWatch
-from engines.errors import EngineError, NotRejectedError, PublishError, StorageError, ThresholdsError
+from engines.errors import AgentError, EngineError, NotRejectedError, PublishError, StorageError, ThresholdsError
 from engines.service_manager import tell_service_manager
 
 log = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class CommandHandler:
         try:
             with self._switch.remembering(prepared.name):
                 self._live.become(live)
-        except (EngineError, OSError) as problem:
+        except (AgentError, OSError) as problem:
             live.close()
             log.warning("recipe refused recipe=%s problem=%s", prepared.name, problem)
             return str(problem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 
 from edge_agent.live_recipe import LiveRecipe
@@ -25,18 +26,29 @@ class EngineWatch:
         self._state, self._live, self._clock = state, live, clock
         self._next_s = 0.0
         self._failures = 0
+        self._parts_failed_s: deque[float] = deque(maxlen=MOST_FAILURES)
+
+    def part_failed(self) -> None:
+        """Take into account that an inference of a part failed, and let the next look be a test."""
+        self._parts_failed_s.append(self._clock())
+        self.hurry()
 
     def hurry(self) -> None:
-        """Let the next look be a test: an inference has failed, or the station comes back from a fault."""
+        """Let the next look be a test: the station comes back from a fault."""
         self._next_s = 0.0
 
     def look(self) -> None:
         """Run a test piece when one is due, and tell the state.
 
         Raises:
-            EngineError: The engine has failed three times in a row.
+            EngineError: The engine has failed three test pieces in a row, or three parts within ten minutes.
         """
         now = self._clock()
+        if len(self._parts_failed_s) == MOST_FAILURES and now - self._parts_failed_s[0] < EVERY_S:
+            raise EngineError(
+                f"the engine failed {MOST_FAILURES} parts within {EVERY_S / 60:.0f} minutes.",
+                fix="The agent is started anew. If it goes on, run `edge-engines verify` on the recipe.",
+            )
         if self._state.has_fault("test_piece") or now < self._next_s:
             return
         self._next_s = now + EVERY_S

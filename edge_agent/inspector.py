@@ -114,7 +114,7 @@ class Inspector:
         """Answer first; then look at what was seen, while the slot still holds it."""
         stored = self._answers.finish(judgement, event, part)
         if judgement.reason == "engine_error":
-            self._engine_watch.hurry()
+            self._engine_watch.part_failed()
         frame = self._pipeline.frame_of(event) if isinstance(event, FrameCaptured) else None
         if is_counted:
             verdict = "INVALID" if stored is None or stored.is_late else stored.inspection.verdict

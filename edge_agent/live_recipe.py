@@ -13,11 +13,13 @@ from edge_agent.decision import decide
 from edge_agent.ring import FrameRing
 from edge_agent.station import EnginePart
 from edge_agent.thresholds import ThresholdRevision, check_fits_model, load_thresholds
-from engines.errors import EngineError, FrameError, NotRejectedError
+from engines.errors import AgentError, EngineError, FrameError, NotRejectedError
 from engines.golden import load_golden, verify_engine
 from engines.images import Frame
+from engines.plans.builder import Progress
 from engines.recipe import MODEL_FILES, Recipe, load_recipe
 from engines.runtime import Runtime, open_runtime
+from engines.service_manager import ask_for_patience
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,24 @@ class LiveRecipe:
         self._private_slot = len(ring)
         self._ring = ring
 
+    def verify_slot(self, ring: FrameRing, slot: int) -> None:
+        """Send every golden frame through a slot of the ring, which no camera may write into yet.
+
+        The test piece has memory of its own, which can work where the ring's does not.
+
+        Raises:
+            EngineError: The maps are others than those of the private slot, or the engine failed.
+            RecipeError: A golden file is unreadable.
+        """
+        try:
+            verify_engine(self.runtime, self._folder, ring.slot(slot), slot=slot)
+        except EngineError as problem:
+            raise EngineError(
+                f"slot {slot} of the frame ring: {problem.problem}",
+                fix="In memory of its own the engine is right, so it does not read the camera's: restart the machine; if "
+                "that does not help, report this with the log.",
+            ) from problem
+
     def try_alone(self) -> None:
         """Send every test piece through engine and thresholds, without a ring.
 
@@ -73,8 +93,12 @@ class LiveRecipe:
     def become(self, other: LiveRecipe) -> None:
         """Take another recipe's place at the ring, between two parts; `other` must not be used any more.
 
+        Its thresholds are those that are in force now: the engine may have been compiled for minutes.
+
         Raises:
-            EngineError: It cannot; this one goes on, and `other` is closed.
+            ThresholdsError: There are none, or they are damaged or another model's.
+            EngineError: A test piece would pass, or the engine failed.
+            OSError: The thresholds cannot be read. After each of these this one goes on, and `other` is closed.
         """
         ring = self._ring
         if ring is None:
@@ -83,8 +107,8 @@ class LiveRecipe:
             # Memory can be registered with CUDA once only.
             self.runtime.bind([self._private])
             other.bind(ring)
-            other.check_test_pieces()
-        except EngineError:
+            other.reload_thresholds()
+        except (AgentError, OSError):
             other.close()
             self.bind(ring)
             raise
@@ -154,8 +178,13 @@ class LiveRecipe:
         self.runtime.close()
 
 
-def open_live_recipe(folder: Path, engine: EnginePart) -> LiveRecipe:
+def open_live_recipe(folder: Path, engine: EnginePart, *, progress: Progress = ask_for_patience) -> LiveRecipe:
     """Load a recipe and prove that its engine gives the maps it gave when it was made.
+
+    Args:
+        folder: The recipe.
+        engine: What runs it.
+        progress: Called while the engine is compiled; where not given, a service manager is told to wait.
 
     Raises:
         RecipeError: A file is missing or altered.
@@ -163,10 +192,11 @@ def open_live_recipe(folder: Path, engine: EnginePart) -> LiveRecipe:
         EngineError: The engine cannot be loaded or gives other maps.
     """
     recipe = load_recipe(folder)
-    thresholds = load_thresholds(folder)
     pieces = [TestPiece(p.path.name, p.frame) for p in load_golden(folder) if p.kind == "defect"]
-    runtime = _verified_runtime(folder, engine)
+    runtime = _verified_runtime(folder, engine, progress)
     try:
+        # Compiling may take minutes, in which a person can put others in force.
+        thresholds = load_thresholds(folder)
         _check_belongs(thresholds, runtime, engine.runtime)
     except BaseException:
         runtime.close()
@@ -174,12 +204,12 @@ def open_live_recipe(folder: Path, engine: EnginePart) -> LiveRecipe:
     return LiveRecipe(folder, recipe, runtime, thresholds, pieces)
 
 
-def _verified_runtime(folder: Path, engine: EnginePart) -> Runtime:
+def _verified_runtime(folder: Path, engine: EnginePart, progress: Progress) -> Runtime:
     """Open the engine; one that was compiled before and answers wrongly is compiled anew, once."""
 
     def opened() -> Runtime:
         model = folder / MODEL_FILES[engine.runtime]
-        return open_runtime(engine.runtime, model, threads=engine.threads, cuda=engine.cuda)
+        return open_runtime(engine.runtime, model, threads=engine.threads, cuda=engine.cuda, progress=progress)
 
     runtime = opened()
     try:

@@ -21,7 +21,7 @@ from typing import Any
 
 from edge_agent.inspection import Trigger
 from edge_agent.outbox_age import AGE, oldest_age_s, prune, remove_aged
-from edge_agent.outbox_file import SCHEMA_VERSION, open_again, open_database, translate_errors
+from edge_agent.outbox_file import SCHEMA_VERSION, is_damage, open_again, open_database, translate_errors
 from edge_agent.outbox_records import Accepted, Clock, Conflict, OpenTrigger, OutboxEntry, Repeat
 from engines.errors import OutboxError
 
@@ -56,11 +56,17 @@ class Outbox:
         self._commits = 0
         self._durable = True
         self._depth = self._depth_change = 0
+        self._damage: OutboxError | None = None
         with self._transaction() as database:
             self._last_seq = int(database.execute("SELECT coalesce(max(seq), 0) FROM verdicts").fetchone()[0])
             newest = "SELECT coalesce(max(trigger_id), 0) FROM triggers"
             self._last_trigger_id = int(database.execute(newest).fetchone()[0])
             self._depth = int(database.execute("SELECT count(*) FROM verdicts WHERE acknowledged = 0").fetchone()[0])
+
+    @property
+    def damage(self) -> OutboxError | None:
+        """What showed that the file is damaged: only opening it anew helps. None as long as nothing did."""
+        return self._damage
 
     @property
     def last_seq(self) -> int:
@@ -93,11 +99,7 @@ class Outbox:
         """
         ids = (_id_as_text(trigger.part_id), _id_as_text(trigger.job_id))
         with self._transaction(durable=True) as database:
-            rows = database.execute(
-                f"SELECT trigger_id, part_id, job_id, result_id FROM triggers "  # noqa: S608, a constant
-                f"WHERE meas_id = :meas_id AND {AGE} < :window ORDER BY trigger_id DESC",
-                {"meas_id": _id_as_text(trigger.meas_id), "window": self._window_ns, **self._now()},
-            ).fetchall()
+            rows = self._known(database, trigger)
             for trigger_id, part_id, job_id, result_id in rows:
                 if (part_id, job_id) == ids:
                     self._make_due(database, result_id)
@@ -249,13 +251,20 @@ class Outbox:
         return oldest_age_s(self._path, self._now())
 
     def probe(self) -> None:
-        """Write something that changes nothing, to the disk.
+        """Do what `accept` does, take it back, and write something that changes nothing to the disk.
 
         Raises:
-            OutboxError: The outbox cannot be written, or is full.
+            OutboxError: The outbox cannot be written, is full, or is known to be damaged.
         """
+        if self._damage is not None:
+            raise self._damage
+        trigger = Trigger("probe", None, None, None, None, 0)
         with self._transaction(durable=True) as database:
             self._check_room()
+            database.execute("SAVEPOINT probe")
+            self._known(database, trigger)
+            self._journal(database, self._last_trigger_id + 1, trigger)
+            database.execute("ROLLBACK TO probe")
             database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def checkpoint_if_due(self) -> None:
@@ -270,7 +279,7 @@ class Outbox:
         if self._commits < _COMMITS_A_CHECKPOINT:
             return
         self._commits = 0
-        with translate_errors(self._path):
+        with self._translated():
             self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
@@ -285,6 +294,14 @@ class Outbox:
                 f"outbox {self._path} is full: {self._depth} verdicts are not acknowledged.",
                 fix="See that the consumer acknowledges them; `edge-agent outbox` shows them, and can give them up.",
             )
+
+    def _known(self, database: sqlite3.Connection, trigger: Trigger) -> list[tuple[int, str, str, str | None]]:
+        """Return the parts of a measurement id within the window, the newest first."""
+        return database.execute(
+            f"SELECT trigger_id, part_id, job_id, result_id FROM triggers "  # noqa: S608, a constant
+            f"WHERE meas_id = :meas_id AND {AGE} < :window ORDER BY trigger_id DESC",
+            {"meas_id": _id_as_text(trigger.meas_id), "window": self._window_ns, **self._now()},
+        ).fetchall()
 
     def _make_due(self, database: sqlite3.Connection, result_id: str | None) -> None:
         """Send a verdict once more, even if it was acknowledged; live or backlog is decided by its seq."""
@@ -327,8 +344,21 @@ class Outbox:
         return {"boot": clock.boot_id, "wall": clock.wall_ns(), "monotonic": clock.monotonic_ns()}
 
     @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            with translate_errors(self._path):
+                yield
+        except OutboxError as error:
+            if is_damage(error):
+                self._damage = OutboxError(
+                    f"{error.problem} The file is damaged.",
+                    fix="Check the disk. The next start keeps that file aside, the one after it inspects again.",
+                )
+            raise
+
+    @contextmanager
     def _transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
-        with self._lock, translate_errors(self._path):
+        with self._lock, self._translated():
             if durable != self._durable:
                 self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
                 self._durable = durable

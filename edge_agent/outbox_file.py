@@ -47,7 +47,7 @@ def open_database(path: Path) -> sqlite3.Connection:
             _prepare(connection, path)
     except OutboxError as error:
         connection.close()
-        if _is_damage(error.__cause__):
+        if is_damage(error):
             raise _set_aside(path, error) from error
         raise
     return connection
@@ -75,6 +75,12 @@ def translate_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
+def is_damage(error: OutboxError) -> bool:
+    """Return whether the file cannot be used any more, which neither time nor room on the disk mends."""
+    text = str(error.__cause__)
+    return isinstance(error.__cause__, sqlite3.DatabaseError) and ("malformed" in text or "not a database" in text)
+
+
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
@@ -91,11 +97,6 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if version == 0:
         connection.executescript(_SCHEMA)
         sync_directory(path.parent)
-
-
-def _is_damage(error: BaseException | None) -> bool:
-    text = str(error)
-    return isinstance(error, sqlite3.DatabaseError) and ("malformed" in text or "not a database" in text)
 
 
 def _set_aside(path: Path, error: OutboxError) -> OutboxError:

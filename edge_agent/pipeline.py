@@ -40,7 +40,7 @@ class Judgement:
 
 
 class Pipeline:
-    """The ring, the engine that reads it in place, and the decision.
+    """The ring, the engine that reads it in place, and the decision; made before a camera writes into the ring.
 
     With `refuses_repeats` a frame that equals the one before it is INVALID: a live sensor's noise never repeats, so the
     camera or its driver is frozen.
@@ -48,6 +48,8 @@ class Pipeline:
 
     def __init__(self, live: LiveRecipe, ring: FrameRing) -> None:
         live.bind(ring)
+        for slot in range(len(ring)):
+            live.verify_slot(ring, slot)
         self.live = live
         self._ring = ring
         self._last_checksum: int | None = None

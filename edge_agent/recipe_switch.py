@@ -91,7 +91,8 @@ class RecipeSwitch:
 
     def _opened(self, name: str) -> LiveRecipe:
         folder = _folder_of(self._station, name)
-        live = open_live_recipe(folder, self._station.engine)
+        # The line runs: nobody may ask the service manager for patience now, see `ask_for_patience`.
+        live = open_live_recipe(folder, self._station.engine, progress=lambda _phase, _share: None)
         try:
             self._check_fits(folder, live.recipe)
             live.try_alone()

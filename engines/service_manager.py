@@ -10,7 +10,10 @@ _PATIENCE_S = 600
 
 
 def ask_for_patience(_phase: str = "", _share: float = 0.0) -> None:
-    """Tell the service manager that the work goes on, with the arguments of a build's progress."""
+    """Tell the service manager that a start goes on, with the arguments of a build's progress.
+
+    Not after `READY=1`: systemd holds off the watchdog for as long, too, and would not see a hang.
+    """
     tell_service_manager(f"EXTEND_TIMEOUT_USEC={_PATIENCE_S * 1_000_000}")
 
 

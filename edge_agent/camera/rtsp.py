@@ -1,12 +1,14 @@
 """A network camera. FFmpeg's `read` can hang for ever without time limits (opencv issue 22677).
 
 After a stall, and at the start, FFmpeg and the network hold frames of whole seconds, which then come at once. Only the
-stream's own clock tells them from new ones.
+stream's own clock tells them from new ones. A decoder with several threads (H.264, HEVC, MPEG-4) holds back a frame for
+each further one, always, which no clock shows.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections import deque
 
@@ -18,6 +20,9 @@ from edge_agent.camera.uri import CameraUri
 from engines.errors import CameraError
 
 _OPEN_MS, _READ_MS = 10_000, 2_000
+# What FFmpeg's parser and a decoder of one thread hold while the network holds nothing; nobody can ask them.
+_HELD_FRAMES = 4
+_MOST_THREADS = 16
 # So many frames in a row must take as long as they show, or nearly, before nothing is held any more.
 _AT_PACE_FRAMES, _AT_PACE = 5, 0.9
 _LONGEST_CATCHING_UP_S = 5.0
@@ -27,8 +32,6 @@ _LATEST_NS = 2_000_000_000
 class RtspCamera(OpenCvCamera):
     """Delivers an RTSP stream, `rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH`, passed on as it is."""
 
-    # What FFmpeg's decoder holds while the network holds nothing; nobody can ask it.
-    queued_frames = 4
     fix = "Check that the camera is on the network (ping), and that address, user and password are right."
 
     def __init__(self, uri: CameraUri) -> None:
@@ -60,8 +63,16 @@ class RtspCamera(OpenCvCamera):
         return dataclasses.replace(info, arrived_ns=arrived_ns)
 
     def _connect(self) -> None:
-        limits = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_MS)
-        self._open_capture(self._uri.text, FFMPEG, limits)
+        params = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_MS]
+        # Before OpenCV 4.7 there are as many threads as cores, and nobody can choose or ask.
+        property_of_threads = getattr(cv2, "CAP_PROP_N_THREADS", None)
+        threads = 0
+        if property_of_threads is None:
+            self._open_capture(self._uri.text, FFMPEG, params)
+        else:
+            self._open_capture(self._uri.text, FFMPEG, [*params, property_of_threads, 1])
+            threads = round(self._opened().get(property_of_threads))
+        self.queued_frames = _HELD_FRAMES - 1 + (threads or os.cpu_count() or _MOST_THREADS)
 
 
 class StreamClock:

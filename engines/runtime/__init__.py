@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from engines.errors import EngineError
 from engines.images import Frame
+from engines.plans.builder import Progress
+from engines.service_manager import ask_for_patience
 
 Maps = npt.NDArray[np.float32]
 
@@ -77,7 +79,9 @@ def check_slots(slots: Sequence[Frame], frame_shape: tuple[int, int, int]) -> No
             )
 
 
-def open_runtime(name: str, model: Path, *, threads: int, cuda: str = "auto") -> Runtime:
+def open_runtime(
+    name: str, model: Path, *, threads: int, cuda: str = "auto", progress: Progress = ask_for_patience
+) -> Runtime:
     """Load a model file with the named runtime.
 
     Args:
@@ -85,6 +89,7 @@ def open_runtime(name: str, model: Path, *, threads: int, cuda: str = "auto") ->
         model: The ONNX file made for that runtime.
         threads: CPU threads of one inference.
         cuda: The CUDA binding, see `engines.runtime.cuda_memory`.
+        progress: Called while a plan is built; where not given, a service manager is told to wait.
 
     Raises:
         EngineError: The name is unknown, the runtime is not installed, or the file cannot be loaded.
@@ -97,6 +102,6 @@ def open_runtime(name: str, model: Path, *, threads: int, cuda: str = "auto") ->
         case "tensorrt":
             from engines.runtime.tensorrt import TensorRtRuntime
 
-            return TensorRtRuntime(model, binding=cuda)
+            return TensorRtRuntime(model, binding=cuda, progress=progress)
         case _:
             raise EngineError(f"runtime `{name}` is not known.", fix="Use `cpu` or `tensorrt`.")

@@ -50,7 +50,7 @@ def test_a_test_piece_runs_at_the_start_and_every_ten_minutes():
 def test_an_engine_that_failed_a_part_is_tested_at_once_and_heals():
     bench = Bench(None, FAILED, FAILED, None)
     bench.look_after(0)
-    bench.watch.hurry()
+    bench.watch.part_failed()
     assert bench.look_after(0.1) == ["engine"]
     assert bench.look_after(AGAIN_S) == ["engine"]
     assert bench.look_after(AGAIN_S) == []
@@ -62,6 +62,20 @@ def test_an_engine_that_goes_on_failing_ends_the_process():
     bench.look_after(AGAIN_S)
     with pytest.raises(EngineError, match="CUDA error 700"):
         bench.look_after(AGAIN_S)
+
+
+@pytest.mark.parametrize(("apart_s", "ends"), [(EVERY_S / 3, True), (EVERY_S / 2, False)])
+def test_an_engine_that_goes_on_failing_parts_ends_the_process_though_test_pieces_pass(apart_s, ends):
+    bench = Bench(*[None] * 20)
+    for _ in range(2):
+        bench.watch.part_failed()
+        assert bench.look_after(apart_s) == []
+    bench.watch.part_failed()
+    if ends:
+        with pytest.raises(EngineError, match="3 parts within 10 minutes"):
+            bench.look_after(0)
+    else:
+        assert bench.look_after(0) == []
 
 
 def test_a_bad_part_that_is_not_rejected_waits_for_a_person():

@@ -39,6 +39,19 @@ class Engine:
         pass
 
 
+class Deaf:
+    """The real engine, but it does not see what is written into one slot."""
+
+    def __init__(self, engine, slot):
+        self.engine, self.slot = engine, slot
+
+    def bind(self, slots):
+        self.engine.bind([frame.copy() if index == self.slot else frame for index, frame in enumerate(slots)])
+
+    def __getattr__(self, name):
+        return getattr(self.engine, name)
+
+
 @pytest.fixture
 def pipeline(live, ring):
     return Pipeline(live, ring)
@@ -60,6 +73,12 @@ def test_a_frame_is_judged_where_it_lies(pipeline, ring, frame):
     assert pipeline.judge(written(ring, frame)).decision.verdict == "PASS"
     frame[30:46, 30:50] = 0
     assert pipeline.judge(written(ring, frame, slot=1)).decision.verdict == "FAIL"
+
+
+def test_an_engine_that_does_not_read_one_slot_of_the_ring_is_refused_before_the_first_part(live, ring):
+    live.runtime = Deaf(live.runtime, slot=1)
+    with pytest.raises(EngineError, match=r"slot 1 of the frame ring: .* differs from the golden maps"):
+        Pipeline(live, ring)
 
 
 def test_one_changed_byte_of_the_slot_changes_the_score(pipeline, ring, frame, live):

@@ -3,6 +3,9 @@
 import gc
 import json
 import shutil
+import socket
+import threading
+from contextlib import closing, suppress
 from dataclasses import replace
 
 import pytest
@@ -10,7 +13,8 @@ from device import simulated_device
 
 from calibrate.cli import main as calibrate
 from edge_agent.live_recipe import open_live_recipe
-from edge_agent.station import EnginePart
+from edge_agent.recipe_switch import RecipeSwitch
+from edge_agent.station import EnginePart, load_station
 from engines.cli import main
 from engines.errors import EngineError
 from engines.plans import builder, provide
@@ -117,9 +121,50 @@ def test_the_agent_gives_up_on_an_engine_that_is_wrong_when_new(device, fitted_t
         open_live_recipe(fitted_tensorrt_recipe, EnginePart(runtime="tensorrt"))
 
 
+STATION = """\
+schema: 1
+site: test
+station: cell
+recipe: tiny
+state_dir: state
+camera: {uri: "synthetic://plate", mode: triggered}
+engine: {runtime: tensorrt}
+trigger: {deadline_ms: 50, capture_within_ms: 50, dedupe_window_s: 60}
+mqtt: {broker: "mqtt://127.0.0.1:1", consumer: plc}
+"""
+
+
+def notes(manager):
+    found = []
+    with suppress(BlockingIOError):
+        while True:
+            found.append(manager.recv(100))
+    return found
+
+
+def test_a_service_manager_is_asked_for_patience_at_the_start_and_not_while_the_line_runs(
+    device, fitted_tensorrt_recipe, tmp_path, monkeypatch
+):
+    (tmp_path / "station.yaml").write_text(STATION)
+    station, woken = load_station(tmp_path / "station.yaml"), threading.Event()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(0)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        with closing(open_live_recipe(fitted_tensorrt_recipe, station.engine)) as live:
+            assert set(notes(manager)) == {b"EXTEND_TIMEOUT_USEC=600000000"}
+            shutil.rmtree(tmp_path / "cache")
+            switch = RecipeSwitch(station, live, woken.set)
+            switch.prepare("tiny")
+            assert woken.wait(60)
+            with closing(switch.take().live) as prepared:
+                assert prepared.runtime.plan.built_now
+            assert notes(manager) == []
+
+
 @pytest.fixture
 def fitted_tensorrt_recipe(tiny_recipe, good_frames_folder, tmp_path):
-    folder = shutil.copytree(tiny_recipe, tmp_path / "recipe")
+    folder = shutil.copytree(tiny_recipe, tmp_path / "tiny")
     words = ["--images", str(good_frames_folder), "--false-reject-rate", "0.05", "--engine", "tensorrt"]
     assert calibrate(["fit", str(folder), *words]) == 0
     shutil.rmtree(tmp_path / "cache")
