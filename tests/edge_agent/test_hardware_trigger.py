@@ -18,18 +18,18 @@ def fire(tmp_path):
 
 
 @pytest.fixture
-def running(tmp_path, fitted_recipe, mosquitto, fire):
+def running(tmp_path, fitted_recipe, mosquitto, fire, exit_stack):
     uri = f"synthetic://plate?size=96x80&fire={tmp_path / 'fire'}"
     station = RunningStation(
         tmp_path, fitted_recipe, mosquitto.port, uri, trigger=WINDOW, camera={"mode": "hardware_triggered"}
     ).start()
+    exit_stack.callback(station.kill)
     plc = TestPlc(mosquitto.port, station.topics)
+    exit_stack.callback(plc.stop)
     plc.wait_for_state("ready")
-    # Nobody knows what came before the camera was open.
-    assert set(until_believed(plc, fire, "first")) <= {"frame_gap"}
-    yield station, plc
-    plc.stop()
-    station.kill()
+    # Nobody knows what came before the camera was open; and a busy machine reads a trigger too late to be sure.
+    assert set(until_believed(plc, fire, "first")) <= {"frame_gap", "ambiguous_pairing"}
+    return station, plc
 
 
 def until_believed(plc, fire, name):

@@ -200,7 +200,7 @@ def test_without_a_collection_the_message_says_how_to_get_one(recipe, tmp_path, 
 def test_a_station_that_does_not_run_is_said(recipe, tmp_path, capsys, start_agent, frames):
     station, _ = start_agent(recipe, frames)
     station.kill()
-    assert fit(station, recipe, "--frames", "10") == 75
+    assert fit(station, recipe, "--frames", "20") == 75
     assert "does not reply" in capsys.readouterr().err
 
 
