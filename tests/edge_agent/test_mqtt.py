@@ -49,14 +49,16 @@ def test_retries_double_from_a_fifth_of_a_second_to_three_seconds_with_jitter():
 def test_live_means_subscribed_and_birth_comes_first(mosquitto, connect):
     received = []
     order = []
+    is_made = threading.Event()
     watcher = live(connect(mosquitto.port, "watcher", {"t/#": received.append}))
-    client = connect(
-        mosquitto.port,
-        "c",
-        {"x": order.append},
-        birth=lambda: (order.append("birth"), client.publish("t/birth", b"1")),
-        on_live=lambda: order.append("live"),
-    )
+
+    def birth():
+        assert is_made.wait(10)
+        order.append("birth")
+        client.publish("t/birth", b"1")
+
+    client = connect(mosquitto.port, "c", {"x": order.append}, birth=birth, on_live=lambda: order.append("live"))
+    is_made.set()
     live(client).publish("t/second", b"2")
     wait_until(lambda: len(received) == 2)
     assert [message.topic for message in received] == ["t/birth", "t/second"]
