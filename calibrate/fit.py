@@ -109,7 +109,7 @@ def fit(
     factor, promise = _factor(wish, unseen, unit)
     suspects = _suspects(usual, frames, unseen.scores)
     # One frame without a picture among the good ones would otherwise let every such frame be judged.
-    limits = fit_frame_limits([figures for name, figures in shown.items() if name not in set(suspects)])
+    limits = fit_frame_limits([shown[name] for name in shown.keys() - set(suspects)])
     calibration = _calibration(engine, wish, factor, min_area, promise, limits).model_copy(
         update={
             "suspects": suspects,
