@@ -87,6 +87,9 @@ def test_without_masks_and_mistakes_the_page_says_so(fitted_recipe, dataset):
     (dataset / "ground_truth/bar").rmdir()
     for name in ("good/001.png", "good/002.png", "bar/000.png"):
         (dataset / "test" / name).unlink()
+    for path in (dataset / "test/good").iterdir():
+        # Of frames that the recipe knows nothing would be said of the promise.
+        cv2.imwrite(str(path), cv2.imread(str(path)) ^ 1)
     page = write(fitted_recipe, dataset)
     assert page.sources == []
     for words in (
@@ -148,6 +151,8 @@ def promised_figures(rejected, promised, measured):
         "promised_false_reject_rate": 0.04,
         "promised_bound_95": 0.09,
         "promised_unit": promised,
+        "good_frames_taught": 0,
+        "good_frames_fitted": 0,
     }
 
 
@@ -160,6 +165,13 @@ def test_the_promise_is_compared_as_chance_would(rejected, verdict):
     assert "about 4 % are rejected, with 95 % confidence no more than 9 %" in lines[0]
     assert f"{rejected} of 50 good parts" in lines[1]
     assert verdict in lines[1]
+
+
+@pytest.mark.parametrize("known", ["good_frames_taught", "good_frames_fitted"])
+def test_frames_that_the_recipe_knows_say_nothing_of_the_promise(known):
+    said = promise_lines({**promised_figures(0, "part", "part"), known: 1})[1]
+    assert "says nothing of the promise" in said
+    assert "held" not in said
 
 
 UNITS = ("part", "block", "frame")
