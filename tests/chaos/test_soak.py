@@ -1,6 +1,12 @@
 """A short soak; `make chaos` has the long one."""
 
+import os
+import re
+import subprocess
 from contextlib import closing
+from pathlib import Path
+
+from running_station import COMMAND
 
 from chaos.blocks import run_freely_in_blocks
 from chaos.conftest import CAMERA
@@ -28,3 +34,10 @@ def test_every_frame_of_free_run_is_delivered_and_acknowledged(tmp_path, fitted_
         for _ in range(2):
             figures = next(blocks)
             assert (figures["frames"], figures["delivered"], figures["waiting"]) == (50, 50, 0)
+
+
+def test_the_long_round_finds_the_program_before_the_tests_of_its_name():
+    root = Path(__file__).parents[2]
+    told = subprocess.run(["make", "--dry-run", "chaos"], cwd=root, capture_output=True, text=True, check=True).stdout
+    environment = {**os.environ, "PYTHONPATH": re.search(r"PYTHONPATH=(\S+) .*-m chaos", told)[1]}
+    subprocess.run([COMMAND, "run", "--help"], cwd=root, env=environment, capture_output=True, check=True)

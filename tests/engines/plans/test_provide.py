@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 from device import simulated_device
+from running_station import RunningStation
 
 from calibrate.cli import main as calibrate
 from edge_agent.live_recipe import open_live_recipe
@@ -121,19 +122,6 @@ def test_the_agent_gives_up_on_an_engine_that_is_wrong_when_new(device, fitted_t
         open_live_recipe(fitted_tensorrt_recipe, EnginePart(runtime="tensorrt"))
 
 
-STATION = """\
-schema: 1
-site: test
-station: cell
-recipe: tiny
-state_dir: state
-camera: {uri: "synthetic://plate", mode: triggered}
-engine: {runtime: tensorrt}
-trigger: {deadline_ms: 50, capture_within_ms: 50, dedupe_window_s: 60}
-mqtt: {broker: "mqtt://127.0.0.1:1", consumer: plc}
-"""
-
-
 def notes(manager):
     found = []
     with suppress(BlockingIOError):
@@ -145,8 +133,8 @@ def notes(manager):
 def test_a_service_manager_is_asked_for_patience_at_the_start_and_not_while_the_line_runs(
     device, fitted_tensorrt_recipe, tmp_path, monkeypatch
 ):
-    (tmp_path / "station.yaml").write_text(STATION)
-    station, woken = load_station(tmp_path / "station.yaml"), threading.Event()
+    written = RunningStation(tmp_path, fitted_tensorrt_recipe, 1, "synthetic://plate", engine={"runtime": "tensorrt"})
+    station, woken = load_station(written.config), threading.Event()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(0)
