@@ -68,8 +68,10 @@ def test_live_means_subscribed_and_birth_comes_first(mosquitto, connect):
 
 def test_nobody_else_publishes_before_on_live_returned(mosquitto, connect):
     seen = []
+    is_made = threading.Event()
 
     def on_live():
+        assert is_made.wait(10)
         other = threading.Thread(target=publish)
         other.start()
         other.join()
@@ -81,7 +83,8 @@ def test_nobody_else_publishes_before_on_live_returned(mosquitto, connect):
         except PublishError as problem:
             seen.append(problem.fix)
 
-    client = connect(mosquitto.port, birth=lambda: client.publish("t/birth", b"1"), on_live=on_live)
+    client = connect(mosquitto.port, on_live=on_live)
+    is_made.set()
     live(client)
     assert seen == ["It is tried again.", False]
 
