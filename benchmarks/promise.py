@@ -117,7 +117,7 @@ class _Scores:
     def __init__(self, engine: RecipeEngine, known: Sequence[FitFrame]) -> None:
         self._engine = engine
         self._min_area = max(1, engine.recipe.box_map_px**2 // 4)
-        usual = UsualFrames(self._min_area)
+        usual = UsualFrames(self._min_area, max(WISHES))
         for frame in track(known, label="location and scale"):
             loaded = engine.load(frame.path)
             usual.add(frame.path.name, engine.maps(loaded.pixels), engine.padding(loaded))

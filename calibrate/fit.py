@@ -18,7 +18,7 @@ from calibrate.ignored import read_ignored
 from calibrate.known_frames import read_known_frames
 from calibrate.recipe_engine import LoadedFrame, RecipeEngine
 from calibrate.sensitivity import CARD_FILE, card, run_trials
-from calibrate.suspects import stand_out
+from calibrate.suspects import are_strays, stand_out
 from calibrate.unit import unit_of
 from calibrate.usual_frames import UsualFrames
 from edge_agent.decision import check_maps, decide, score, z_map
@@ -32,6 +32,8 @@ from engines.errors import DatasetError, EngineError, FrameError, StorageError, 
 from engines.golden import load_golden
 from engines.parallel import map_ahead
 from engines.runtime import Maps
+
+_NAMED_SUSPECTS = 5
 
 
 @dataclass(frozen=True)
@@ -102,17 +104,18 @@ def fit(
     wish = _with_doubt(engine.folder, wish, frames)
     unit = _unit_of_enough(engine.folder, wish, frames)
     shown: dict[str, tuple[float, float]] = {}
-    usual = _usual_frames(engine, frames, ignored, min_area, shown)
+    usual = _usual_frames(engine, frames, UsualFrames(min_area, wish.false_reject_rate), ignored, shown)
     location, scale = usual.location_and_scale()
     draft = ThresholdRevision(location, scale, _draft(engine, min_area))
     unseen = _score_unseen(engine, frames, draft, shown)
     factor, promise = _factor(wish, unseen, unit)
-    suspects = _suspects(usual, frames, unseen.scores)
+    suspects = _suspects(frames, unseen.scores)
+    strays = suspects if are_strays(len(suspects), len(unseen.scores), share=wish.false_reject_rate) else []
     # One frame without a picture among the good ones would otherwise let every such frame be judged.
-    limits = fit_frame_limits([shown[name] for name in shown.keys() - set(suspects)])
+    limits = fit_frame_limits([shown[name] for name in shown.keys() - {*strays, *usual.left_out}])
     calibration = _calibration(engine, wish, factor, min_area, promise, limits).model_copy(
         update={
-            "suspects": suspects,
+            "suspects": sorted(usual.standing_out, key=lambda name: -usual.standing_out[name]) + suspects,
             "excluded": sorted(wish.exclude),
             "ignored_share": round(float(ignored.mean()), 6),
             "usual": usual_of(unseen.figures),
@@ -196,12 +199,11 @@ def _maps_of_each(
 def _usual_frames(
     engine: RecipeEngine,
     frames: Sequence[FitFrame],
+    usual: UsualFrames,
     ignored: Mask,
-    min_area: int,
     shown: dict[str, tuple[float, float]],
 ) -> UsualFrames:
-    """Look at the frames of location and scale; brightness and contrast of each are added to `shown`, by name."""
-    usual = UsualFrames(min_area)
+    """Show `usual` the frames of location and scale; brightness and contrast of each are added to `shown`, by name."""
     for frame, loaded, maps in _maps_of_each(engine, frames, "location", label="location and scale"):
         shown[frame.path.name] = brightness_and_contrast(loaded.pixels)
         padding = engine.padding(loaded)
@@ -240,13 +242,12 @@ def _save(folder: Path, revision: ThresholdRevision, images_csv: str, also: Mapp
         ) from problem
 
 
-def _suspects(usual: UsualFrames, frames: Sequence[FitFrame], scores: dict[str, float]) -> list[str]:
-    """Return the names of the frames that stand out, the most unusual first; those of the location before the others."""
+def _suspects(frames: Sequence[FitFrame], scores: dict[str, float]) -> list[str]:
+    """Return the names of the frames that stand out among those that give the factor, the most unusual first."""
     judged = [frame for frame in frames if frame.sha256 in scores]
     far = stand_out([scores[frame.sha256] for frame in judged])
     found = [frame for frame, is_far in zip(judged, far, strict=True) if is_far]
-    left_out = sorted(usual.left_out, key=lambda name: -usual.left_out[name])
-    return left_out + [frame.path.name for frame in sorted(found, key=lambda frame: -scores[frame.sha256])]
+    return [frame.path.name for frame in sorted(found, key=lambda frame: -scores[frame.sha256])]
 
 
 def _min_area_map_px(engine: RecipeEngine, min_area_px: int | None) -> int:
@@ -304,8 +305,10 @@ def check_test_pieces(engine: RecipeEngine, revision: ThresholdRevision) -> None
             continue
         decision = decide(engine.maps(piece.frame), revision, roi_size_wh=engine.recipe.roi_size_wh)
         if decision.verdict != "FAIL":
+            first = ", ".join(revision.calibration.suspects[:_NAMED_SUSPECTS])
             raise ThresholdsError(
                 f"the test piece {piece.path.name} would pass: its score is {decision.score:.2f} and the factor "
                 f"{revision.factor:.2f}.",
-                fix="Remove defective parts from the good ones, allow more false rejects, ignore less, or train longer.",
+                fix=f"Remove defective parts from the good ones{f' (look first at {first})' if first else ''}, allow more "
+                "false rejects, ignore less, or train longer.",
             )

@@ -33,3 +33,17 @@ def stand_out(scores: Sequence[float]) -> npt.NDArray[np.bool_]:
     middle = np.median(logs)
     deviation = _MAD_TO_DEVIATION * np.median(np.abs(logs - middle))
     return np.asarray(logs > middle + STANDS_OUT * deviation) if deviation > 0 else np.zeros(len(logs), bool)
+
+
+def are_strays(count: int, of: int, *, share: float) -> bool:
+    """Tell whether so few stand out that they may be left out; one always may.
+
+    More than may be rejected are a kind of good part, such as a second print: left out of what is usual, each of them
+    would score so high that the factor, which must let most of them pass, lets defects pass, too.
+
+    Args:
+        count: Frames that stand out.
+        of: All frames.
+        share: Share of good parts that may be rejected.
+    """
+    return count <= max(1.0, share * of)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from calibrate.suspects import stand_out
+from calibrate.suspects import are_strays, stand_out
 from edge_agent.decision import score
 from edge_agent.inspection import Mask
 from engines.moments import FEWEST, RunningMoments
@@ -29,16 +29,21 @@ class UsualFrames:
     """Takes frames one by one, in memory that does not grow with them.
 
     A block of frames is judged together, by what it and the frames before it have shown: with the decision's own score,
-    against location and scale that still hold all of them. Those that stand out are left out; the others count.
+    against location and scale that still hold all of them. Those that stand out are left out, unless they are too many
+    to be strays; the others count.
 
     Attributes:
         min_area: Smallest region of a score, in map pixels.
-        left_out: Score of each frame that stands out, by its key.
+        share: Share of good parts that may be rejected.
+        standing_out: Score of each frame that stands out, by its key.
     """
 
     min_area: int
-    left_out: dict[str, float] = field(default_factory=dict)
-    _moments: RunningMoments = field(default_factory=RunningMoments)
+    share: float
+    standing_out: dict[str, float] = field(default_factory=dict)
+    _usual: RunningMoments = field(default_factory=RunningMoments)
+    _all: RunningMoments = field(default_factory=RunningMoments)
+    _count: int = 0
     _block: list[_Waiting] = field(default_factory=list)
     _scores: list[float] = field(default_factory=list)
 
@@ -61,26 +66,34 @@ class UsualFrames:
             ValueError: Fewer than two frames were added.
         """
         self._judge_block()
-        return self._moments.location_and_scale()
+        return (self._usual if self.left_out else self._all).location_and_scale()
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Keys of the frames that have no say."""
+        are_few = are_strays(len(self.standing_out), self._count, share=self.share)
+        return frozenset(self.standing_out) if are_few else frozenset()
 
     def _judge_block(self) -> None:
         block, self._block = self._block, []
-        trial = copy.deepcopy(self._moments)
+        trial = copy.deepcopy(self._usual)
         for frame in block:
             trial.add(frame.maps, frame.padding)
+            self._all.add(frame.maps, frame.padding)
+        self._count += len(block)
         usual = [True] * len(block)
         if block and len(self._scores) + len(block) >= FEWEST:
             location, scale = trial.location_and_scale()
             scores = [self._score(frame, location, scale) for frame in block]
             usual = [not far for far in stand_out([*self._scores, *scores])[len(self._scores) :]]
             self._scores += scores
-            self.left_out |= {f.key: s for f, s, kept in zip(block, scores, usual, strict=True) if not kept}
+            self.standing_out |= {f.key: s for f, s, kept in zip(block, scores, usual, strict=True) if not kept}
         if all(usual):
-            self._moments = trial
+            self._usual = trial
             return
         for frame, kept in zip(block, usual, strict=True):
             if kept:
-                self._moments.add(frame.maps, frame.padding)
+                self._usual.add(frame.maps, frame.padding)
 
     def _score(self, frame: _Waiting, location: Maps, scale: Maps) -> float:
         z = ((frame.maps - location) / scale).sum(axis=0).astype(np.float32)

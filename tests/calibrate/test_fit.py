@@ -1,4 +1,5 @@
 import csv
+import re
 import shutil
 
 import cv2
@@ -194,7 +195,9 @@ def test_thresholds_under_which_a_test_piece_passes_are_refused(recipe, good_fra
         frame = np.random.default_rng(seed).integers(0, 256, (80, 96, 3), np.uint8)
         cv2.imwrite(str(folder / f"noise{seed}.png"), frame)
     assert fit(recipe, folder, rate="0.03") == 78
-    assert "would pass" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "would pass" in told
+    assert re.search(r"look first at \S+\.png", told)
     assert revision_names(recipe) == []
 
 

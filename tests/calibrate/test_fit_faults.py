@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -13,6 +14,10 @@ import pytest
 from parts import draw_part
 
 from calibrate.cli import main
+from calibrate.fit import FitWish
+from calibrate.fit import fit as fit_revision
+from calibrate.recipe_engine import RecipeEngine
+from edge_agent.frame_limits import check_frame
 from edge_agent.revisions import LOG, activate, read_log, revision_names
 from edge_agent.thresholds import load_thresholds, name_in_force
 from engines.recipe import MODEL_FILES, THRESHOLDS_FOLDER, write_manifest
@@ -21,6 +26,9 @@ APART = """
 import resource, sys
 from calibrate import sensitivity
 from calibrate.cli import main
+from calibrate.fit import FitWish
+from calibrate.fit import fit as fit_revision
+from calibrate.recipe_engine import RecipeEngine
 largest_file, sensitivity.SAMPLES = int(sys.argv.pop(1)), int(sys.argv.pop(1))
 resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
 sys.exit(main())
@@ -120,6 +128,18 @@ def test_one_frame_without_a_picture_does_not_let_others_pass_the_check_of_the_l
     calibration = load_thresholds(recipe).calibration
     assert calibration.suspects == ["warming-up.png"]
     assert calibration.frame_limits == before
+
+
+def test_a_fifth_of_the_good_parts_is_no_fault_of_the_light(recipe, good_frames_folder, tmp_path):
+    folder = shutil.copytree(good_frames_folder, tmp_path / "images")
+    bright = []
+    for path in sorted(folder.iterdir())[::5]:
+        bright.append(cv2.convertScaleAbs(cv2.imread(str(path)), alpha=0.12, beta=224))
+        cv2.imwrite(str(path), bright[-1])
+    with closing(RecipeEngine(recipe)) as engine:
+        revision = fit_revision(engine, folder, FitWish(0.1), must_reject_test_pieces=False)
+    for frame in bright:
+        check_frame(frame, revision.calibration.frame_limits)
 
 
 @pytest.mark.parametrize(

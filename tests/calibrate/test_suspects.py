@@ -56,7 +56,7 @@ def moments_of(maps):
 def test_intruders_do_not_count(monkeypatch, block):
     monkeypatch.setattr(usual_frames, "_BLOCK_BYTES", block * good_maps(0).nbytes)
     monkeypatch.setattr(usual_frames, "_FEWEST_IN_BLOCK", 1)
-    usual = UsualFrames(min_area=9)
+    usual = UsualFrames(min_area=9, share=0.05)
     clean = [good_maps(number) for number in range(60)]
     for number, maps in enumerate(clean):
         if number in (7, 40):
@@ -71,9 +71,20 @@ def test_intruders_do_not_count(monkeypatch, block):
     np.testing.assert_array_equal(scale, expected_scale)
 
 
+def test_so_many_as_may_not_be_rejected_are_a_kind_of_good_part():
+    usual = UsualFrames(min_area=9, share=0.05)
+    frames = [with_defect(good_maps(number)) if number % 6 == 0 else good_maps(number) for number in range(60)]
+    for number, maps in enumerate(frames):
+        usual.add(str(number), maps)
+    found = usual.location_and_scale()
+    assert {str(number) for number in range(0, 60, 6)} <= set(usual.standing_out)
+    assert not usual.left_out
+    np.testing.assert_array_equal(found, moments_of(frames))
+
+
 def test_a_single_frame_in_the_last_block_is_judged_by_those_before(monkeypatch):
     monkeypatch.setattr(usual_frames, "_BLOCK_BYTES", 1)
-    usual = UsualFrames(min_area=9)
+    usual = UsualFrames(min_area=9, share=0.05)
     for number in range(32):
         usual.add(f"good {number}", good_maps(number))
     usual.add("intruder", with_defect(good_maps(1000)))
@@ -82,7 +93,7 @@ def test_a_single_frame_in_the_last_block_is_judged_by_those_before(monkeypatch)
 
 
 def test_without_outliers_it_is_what_running_moments_are():
-    usual = UsualFrames(min_area=9)
+    usual = UsualFrames(min_area=9, share=0.05)
     maps = [good_maps(0) * factor for factor in (0.9, 1.0, 1.1)]
     for number, one in enumerate(maps):
         usual.add(str(number), one)
@@ -93,7 +104,7 @@ def test_without_outliers_it_is_what_running_moments_are():
 def test_padding_is_not_judged():
     padding = np.zeros(SHAPE[1:], bool)
     padding[:, 32:] = True
-    usual = UsualFrames(min_area=9)
+    usual = UsualFrames(min_area=9, share=0.05)
     for number in range(40):
         maps = good_maps(number)
         if number == 20:
