@@ -18,6 +18,7 @@ setup(
         "pydantic>=2.6,<3",
         "PyYAML>=6.0",
         "rich>=13",
+        "simplejpeg>=1.7,<2",
     ],
     extras_require={
         # On a Jetson, OpenCV comes from JetPack: a wheel would take GStreamer away.

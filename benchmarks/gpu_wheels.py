@@ -41,6 +41,7 @@ _PRODUCT = {
     "onnxruntime": "onnxruntime",
     "pydantic": "pydantic",
     "rich": "rich",
+    "simplejpeg": "simplejpeg",
     "yaml": "PyYAML",
 }
 _BUILD = ["setuptools", "wheel"]

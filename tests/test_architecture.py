@@ -44,6 +44,7 @@ VENDORS = {
         "engines/runtime/onnxruntime_cpu.py",
     },
     "paho": {"edge_agent/mqtt.py"},
+    "simplejpeg": {"engines/image_containers.py"},
     "prometheus_client": {"edge_agent/metrics.py", "edge_agent/tally.py"},
     "cv2": {
         "calibrate/ignored.py",

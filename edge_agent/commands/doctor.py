@@ -30,7 +30,7 @@ HELP = "say what this machine has: JetPack, TensorRT, GStreamer, groups, clock, 
 
 _BROKER_TIMEOUT_S = 5.0
 _POLL_S = 0.05
-_REQUIRED = ("numpy", "onnxruntime", "paho-mqtt", "prometheus-client", "pydantic", "PyYAML")
+_REQUIRED = ("numpy", "onnxruntime", "paho-mqtt", "prometheus-client", "pydantic", "PyYAML", "simplejpeg")
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
 
 

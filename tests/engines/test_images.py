@@ -37,8 +37,26 @@ def test_a_truncated_jpeg_is_refused_even_with_a_whole_thumbnail(tmp_path, jpeg,
     content = change(jpeg)
     assert len(content) < 65_536
     (tmp_path / "a.jpg").write_bytes(content[: int(kept * len(content))])
-    with pytest.raises(FrameError, match="truncated JPEG"):
+    with pytest.raises(FrameError, match=r"is damaged \(.*\)\. Record it again"):
         read_image(tmp_path / "a.jpg")
+
+
+def test_a_jpeg_with_an_empty_sector_is_refused(tmp_path, jpeg):
+    content = bytearray(jpeg)
+    content[2048:2560] = bytes(512)
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(FrameError, match="Corrupt JPEG data"):
+        read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(("padding", "is_read"), [(8, True), (40, False)])
+def test_webcams_may_leave_a_few_bytes_before_the_end(tmp_path, jpeg, padding, is_read):
+    (tmp_path / "a.jpg").write_bytes(jpeg[:-2] + bytes(padding) + jpeg[-2:])
+    if is_read:
+        assert read_image(tmp_path / "a.jpg").shape == (100, 150, 3)
+    else:
+        with pytest.raises(FrameError, match="extraneous"):
+            read_image(tmp_path / "a.jpg")
 
 
 def smooth(shape, seed=0):
