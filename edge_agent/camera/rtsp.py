@@ -2,7 +2,8 @@
 
 After a stall, and at the start, FFmpeg and the network hold frames of whole seconds, which then come at once. Only the
 stream's own clock tells them from new ones. A decoder with several threads (H.264, HEVC, MPEG-4) holds back a frame for
-each further one, always, which no clock shows.
+each further one, always, which no clock shows. For B-frames it holds back the frames that follow them: five frames where
+three are B in a row, up to seven where seven are (x264), more than are thrown away here.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _MOST_THREADS = 16
 _AT_PACE_FRAMES, _AT_PACE = 5, 0.9
 _LONGEST_CATCHING_UP_S = 5.0
 _LATEST_NS = 2_000_000_000
+# OpenCV before 4.7 cannot tell.
+_FRAME_TYPE = getattr(cv2, "CAP_PROP_FRAME_TYPE", None)
 
 
 class RtspCamera(OpenCvCamera):
@@ -61,6 +64,18 @@ class RtspCamera(OpenCvCamera):
                 fix="It is opened again. If it happens often: less frames a second or smaller ones, or a faster network.",
             )
         return dataclasses.replace(info, arrived_ns=arrived_ns)
+
+    def _grabbed(self) -> bool:
+        if not super()._grabbed():
+            return False
+        # A B-frame comes out before the frame that was held back for it.
+        if _FRAME_TYPE is not None and self._opened().get(_FRAME_TYPE) == ord("B"):
+            self.close()
+            raise CameraError(
+                f"Camera {self._name} sends B-frames, for which frames from before a trigger are held back.",
+                fix="Turn them off in the camera: H.264 with profile Baseline or GOP structure IPPP, or MJPEG.",
+            )
+        return True
 
     def _connect(self) -> None:
         params = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_MS]

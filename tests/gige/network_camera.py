@@ -12,20 +12,24 @@ SERVER = Path(__file__).with_name("rtsp_server.py")
 
 
 class NetworkCamera:
-    """Ended by its own handle."""
+    """Ended by its own handle; `codec`, one of those of `rtsp_server.py`, holds from when it is next plugged in."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: str = "jpeg") -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
+        self.codec = codec
         self._process: subprocess.Popen[bytes] | None = None
 
     @staticmethod
     def is_installed() -> bool:
-        asks = "import gi; gi.require_version('GstRtspServer', '1.0')"
-        return (
-            Path(PYTHON).exists()
-            and subprocess.run([PYTHON, "-c", asks], check=False, capture_output=True).returncode == 0
+        return _answers("import gi; gi.require_version('GstRtspServer', '1.0')")
+
+    @staticmethod
+    def has_h264() -> bool:
+        return _answers(
+            "import gi, sys; gi.require_version('Gst', '1.0'); from gi.repository import Gst; Gst.init(None); "
+            "sys.exit(not Gst.ElementFactory.find('x264enc'))"
         )
 
     @property
@@ -34,7 +38,7 @@ class NetworkCamera:
 
     def plug_in(self) -> None:
         self._process = subprocess.Popen(
-            [PYTHON, SERVER, str(self.port)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+            [PYTHON, SERVER, str(self.port), self.codec], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
         )
         assert self._process.stdout.readline() == b"ready\n"
 
@@ -47,3 +51,9 @@ class NetworkCamera:
             self._process.wait()
             self._process.stdout.close()
             self._process = None
+
+
+def _answers(asks: str) -> bool:
+    return (
+        Path(PYTHON).exists() and subprocess.run([PYTHON, "-c", asks], check=False, capture_output=True).returncode == 0
+    )

@@ -6,6 +6,7 @@ The system's Python draws it, ours reads it; so it imports nothing that only one
 import time
 
 BITS, BAR_PX, HEIGHT_PX = 12, 8, 80
+FPS = 20
 WIDTH_PX = BITS * BAR_PX
 SHAPE = (HEIGHT_PX, WIDTH_PX, 3)
 
