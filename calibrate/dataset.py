@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,26 +56,21 @@ def list_labelled(root: Path) -> list[LabelledFrame]:
     frames = []
     labels = _folders(root / "test")
     _check_masks_have_labels(root, labels)
-    for folder in (root / "test" / label for label in labels):
-        paths = list_images(folder)
-        masks = root / "ground_truth" / folder.name
-        missing = [p for p in paths if not (masks / f"{p.stem}_mask.png").is_file()]
-        if folder.name != GOOD and masks.is_dir() and missing:
-            raise DatasetError(
-                f"{masks} lacks the mask of {len(missing)} frames, {missing[0].name} among them.",
-                fix=f"Add {missing[0].stem}_mask.png, or remove the folder to judge without masks.",
-            )
-        with_masks = folder.name != GOOD and masks.is_dir()
+    images = _images_of(root / "test", labels)
+    for label, paths in images.items():
+        folder, masks = root / "test" / label, root / "ground_truth" / label
+        with_masks = label != GOOD and masks.is_dir()
         groups = read_groups(folder, [p.name for p in paths])
         frames += [
             LabelledFrame(
                 path=p,
-                label=folder.name,
+                label=label,
                 mask_path=masks / f"{p.stem}_mask.png" if with_masks else None,
                 group=groups.get(p.name, str(p)),
             )
             for p in paths
         ]
+    _check_no_mask_is_missing(root, frames)
     return frames
 
 
@@ -82,6 +78,29 @@ def _folders(parent: Path) -> list[str]:
     if not parent.is_dir():
         return []
     return sorted(entry.name for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _images_of(test: Path, labels: Sequence[str]) -> dict[str, list[Path]]:
+    images = {}
+    for label in labels:
+        with suppress(NoInputError):
+            images[label] = list_images(test / label)
+    if empty := [label for label in labels if label not in images]:
+        raise NoInputError(
+            f"{test} has folders without an image: {listed(empty)}.",
+            fix=f"Put images into each, or remove it ({GOOD} is needed).",
+        )
+    return images
+
+
+def _check_no_mask_is_missing(root: Path, frames: Sequence[LabelledFrame]) -> None:
+    missing = [frame for frame in frames if frame.mask_path is not None and not frame.mask_path.is_file()]
+    if missing:
+        names = [f"{frame.label}/{frame.path.stem}_mask.png" for frame in missing]
+        raise DatasetError(
+            f"{root / 'ground_truth'} lacks the mask of {len(missing)} frames: {listed(names, most=10)}.",
+            fix="Add them, or remove the folder of a label to judge it without masks.",
+        )
 
 
 def _check_masks_have_labels(root: Path, labels: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from calibrate.original_pixels import Placement, mask_at_original, z_at_original
 from calibrate.pixel_metrics import NO_FIGURES, PixelFrame, pixel_metrics
 from calibrate.recipe_engine import RecipeEngine
 from calibrate.unit import unit_of
+from calibrate.usable_files import check_files
 from edge_agent.decision import decide, z_map
 from edge_agent.frame_limits import check_frame
 from edge_agent.inspection import Verdict
@@ -26,7 +27,6 @@ from edge_agent.thresholds import ThresholdRevision, check_fits_model, load_thre
 from engines.command_line import track
 from engines.energy import JOULES_PER_WH, EnergyMeter
 from engines.errors import FrameError
-from engines.images import pixel_sha256
 from engines.recipe import Recipe
 
 
@@ -69,10 +69,11 @@ def evaluate(engine: RecipeEngine, dataset: Path) -> tuple[dict[str, Any], list[
 
     Raises:
         ThresholdsError: No revision is in force, or it belongs to another model.
-        DatasetError: A frame or mask cannot be used.
+        DatasetError: Frames or masks cannot be used; nothing was judged.
     """
     thresholds = revision_in_force(engine)
     frames = list_labelled(dataset)
+    good_hashes = check_files(engine, frames)
     has_masks = any(frame.mask_path for frame in frames)
     with MapFile(engine.recipe.maps_shape[1:]) as maps:
         kept = maps if has_masks else None
@@ -86,7 +87,7 @@ def evaluate(engine: RecipeEngine, dataset: Path) -> tuple[dict[str, Any], list[
         **image_metrics([item.result for item in judged]),
         **pixels,
         **_promise(thresholds, judged),
-        **_known(engine, thresholds, judged),
+        **_known(engine, thresholds, good_hashes),
         "frames": len(judged),
         "pixel_frames": sum(item.map_number is not None for item in judged),
         "invalid_reasons": dict(Counter(item.reason for item in judged if item.reason)),
@@ -178,15 +179,13 @@ def _promise(thresholds: ThresholdRevision, judged: Sequence[Judged]) -> dict[st
     }
 
 
-def _known(engine: RecipeEngine, thresholds: ThresholdRevision, judged: Sequence[Judged]) -> dict[str, int]:
+def _known(engine: RecipeEngine, thresholds: ThresholdRevision, good_hashes: Sequence[str]) -> dict[str, int]:
     """Return how many of the good frames taught the network or chose its settings, and on how many the fit rests."""
     known = read_known_frames(engine.folder)
     fitted = {f["sha256"] for f in read_fitted_frames(engine.folder, thresholds.name) if f["use"] != "excluded"}
-    good = [item.frame.path for item in judged if item.frame.is_good]
-    hashes = [pixel_sha256(engine.read(path)) for path in track(good, label="known frames")]
     return {
-        "good_frames_taught": sum(map(known.has_taught, hashes)),
-        "good_frames_fitted": sum(one in fitted for one in hashes),
+        "good_frames_taught": sum(map(known.has_taught, good_hashes)),
+        "good_frames_fitted": sum(one in fitted for one in good_hashes),
     }
 
 

@@ -100,7 +100,14 @@ class RecipeEngine:
             DatasetError: The file is damaged, or has another size than the recipe's frames and the recipe was not
                 trained with `--resize`.
         """
-        original = self.read(path)
+        return self.fitted(path, self.read(path))
+
+    def fitted(self, path: Path, original: Frame) -> LoadedFrame:
+        """Bring an image that was read, (H, W, C) uint8, to the recipe's frame size as training did.
+
+        Raises:
+            DatasetError: It has another size than the recipe's frames and the recipe was not trained with `--resize`.
+        """
         try:
             pixels, valid_xywh_px = fit_frame(original, self.recipe.frame_shape, self.recipe.resize)
         except DatasetError as problem:

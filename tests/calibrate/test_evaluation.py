@@ -236,10 +236,45 @@ def test_a_frame_of_another_size_is_named(fitted_recipe, dataset, capsys):
     assert "--resize" in error
 
 
-def test_a_missing_mask_is_named(fitted_recipe, dataset, capsys):
-    next((dataset / "ground_truth/bar").glob("*.png")).unlink()
+def test_files_that_cannot_be_used_are_all_named_before_the_first_is_judged(fitted_recipe, dataset, capsys):
+    frames, masks = dataset / "test", dataset / "ground_truth/bar"
+    whole = (frames / "good/001.png").read_bytes()
+    (frames / "good/001.png").write_bytes(whole[: len(whole) // 2])
+    cv2.imwrite(str(frames / "bar/000.png"), np.zeros((200, 200, 3), np.uint8))
+    cv2.imwrite(str(masks / "001_mask.png"), np.full((64, 64), 255, np.uint8))
+    cv2.imwrite(str(masks / "002_mask.png"), cv2.imread(str(masks / "002_mask.png"), cv2.IMREAD_GRAYSCALE) // 255)
+    (masks / "003_mask.png").write_bytes(b"no picture")
     assert main(["evaluate", str(fitted_recipe), str(dataset)]) == 65
-    assert "lacks the mask of 1 frames" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "5 frames and masks cannot be used" in error
+    for name, fault in {
+        "good/001.png": "ends too early",
+        "bar/000.png": "a frame is 200 x 200",
+        "001_mask.png": "is 64 x 64, its frame 96 x 80",
+        "002_mask.png": "marks nothing of a defective frame: its largest value is 1",
+        "003_mask.png": "is not an image",
+    }.items():
+        assert len(re.findall(rf"{name}:? {fault}", error)) == 1
+    assert "judging" not in error
+
+
+def test_of_many_files_that_cannot_be_used_ten_are_named(fitted_recipe, dataset, capsys):
+    for path in dataset.glob("test/*/*.png"):
+        path.write_bytes(b"no picture")
+    assert main(["evaluate", str(fitted_recipe), str(dataset)]) == 65
+    error = capsys.readouterr().err
+    assert "12 frames and masks cannot be used" in error
+    assert error.count("is not an image") == 10
+    assert "and 2 more files" in error
+
+
+def test_missing_masks_are_named_whatever_their_label(fitted_recipe, dataset, good_frames_folder, capsys):
+    add_defects(dataset, "dot", sorted(good_frames_folder.glob("*.png"))[:6], 255)
+    for name in ("bar/001_mask.png", "bar/004_mask.png", "dot/003_mask.png"):
+        (dataset / "ground_truth" / name).unlink()
+    assert main(["evaluate", str(fitted_recipe), str(dataset)]) == 65
+    error = capsys.readouterr().err
+    assert "lacks the mask of 3 frames: bar/001_mask.png, bar/004_mask.png, dot/003_mask.png. Add them" in error
 
 
 def test_a_folder_without_test_good_is_no_data_set(fitted_recipe, tmp_path, capsys):

@@ -4,7 +4,7 @@ import pytest
 from parts import draw_part
 
 from calibrate.dataset import LabelledFrame, list_labelled, load_mask
-from engines.errors import DatasetError
+from engines.errors import DatasetError, NoInputError
 from engines.images import list_images
 
 SHAPE = (80, 96)
@@ -43,6 +43,14 @@ def test_hidden_folders_are_no_defect_types(tmp_path):
     frames = list_labelled(tmp_path)
     assert [frame.label for frame in frames] == ["bar", "good"]
     assert list_images(tmp_path / "test", recursive=True) == [frame.path for frame in frames], "what an agent runs on"
+
+
+def test_folders_without_an_image_are_named(tmp_path):
+    for label in ("bar", "dent", "good"):
+        (tmp_path / "test" / label).mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "test/good/0.png"), draw_part(0))
+    with pytest.raises(NoInputError, match=r"test has folders without an image: bar, dent\. .* or remove it"):
+        list_labelled(tmp_path)
 
 
 def test_masks_under_a_name_that_test_does_not_know_are_refused(tmp_path):
