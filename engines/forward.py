@@ -49,7 +49,9 @@ class Core:
 
 def as_pictures(frames: Frame, device: str = "cpu") -> Tensor:
     """Turn (n, h, w, C') uint8 into (n, C', h, w) float32 in [0, 1] on a device, newly allocated."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2).float().mul_(1.0 / 255.0)
+    # torch warns of arrays that cannot be written to.
+    writable = np.require(frames, requirements=["C", "W"])
+    return torch.from_numpy(writable).to(device).permute(0, 3, 1, 2).float().mul_(1.0 / 255.0)
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from engines.command_line import track
 from engines.dataset import GoodImages
-from engines.errors import StorageError
+from engines.errors import EngineError, StorageError
 from engines.images import Frame
 from engines.parallel import map_ahead
 from engines.reduction import Geometry, reduce_frame
@@ -25,11 +25,11 @@ def cache_samples(images: GoodImages, samples: Sequence[Sample], geometry: Geome
     """Scale frames to the map's size into a file that the operating system pages in as needed.
 
     Returns:
-        (n, h, w, C') uint8, memory-mapped from `path`; what is written to it never reaches the file, which the caller
-        deletes.
+        (n, h, w, C') uint8, read only, memory-mapped from `path`, which the caller deletes.
 
     Raises:
         StorageError: The disk is too small, or fails.
+        EngineError: The operating system refuses the map.
     """
     shape = (len(samples), *geometry.map_shape, geometry.channels)
 
@@ -44,7 +44,12 @@ def cache_samples(images: GoodImages, samples: Sequence[Sample], geometry: Geome
                 file.write(pixels.data)
     except OSError as problem:
         raise _no_room(path.parent, shape, problem) from problem
-    return np.memmap(path, np.uint8, mode="c", shape=shape)
+    try:
+        # Read only: a private map that can be written to counts against memory and swap as a whole (Linux,
+        # Documentation/mm/overcommit-accounting).
+        return np.memmap(path, np.uint8, mode="r", shape=shape)
+    except OSError as problem:
+        raise _no_map(shape, problem) from problem
 
 
 def to_uint8(pixels: npt.NDArray[np.float32]) -> Frame:
@@ -66,4 +71,12 @@ def _no_room(folder: Path, shape: tuple[int, ...], problem: OSError) -> StorageE
         f"{shape[0]} images scaled to {shape[2]} x {shape[1]} need {math.prod(shape) / 1e6:,.1f} MB and cannot be kept "
         f"beside the recipe: {problem.strerror}; {shutil.disk_usage(folder).free / 1e6:,.1f} MB are free there.",
         fix="Free space on that disk, give --recipe a folder on a larger one, or give a smaller --size.",
+    )
+
+
+def _no_map(shape: tuple[int, ...], problem: OSError) -> EngineError:
+    return EngineError(
+        f"{shape[0]} images scaled to {shape[2]} x {shape[1]} cannot be mapped, {math.prod(shape) / 1e6:,.1f} MB: "
+        f"{problem.strerror}.",
+        fix="Lift what limits this program's address space (`ulimit -v unlimited`), or give a smaller --size.",
     )

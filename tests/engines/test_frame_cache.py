@@ -1,15 +1,18 @@
 """The frames at map size lie in a file, and a disk that is too small is a message."""
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from engines.cli import main
-from engines.errors import FrameError
+from engines.errors import EngineError, FrameError
 from engines.frame_cache import cache_samples, to_uint8
 from engines.reduction import Geometry, reduce_frame
 from engines.survey import survey
@@ -29,12 +32,31 @@ def test_the_cache_holds_reduced_frames(images, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
-def test_writing_to_the_frames_never_reaches_the_file(images, tmp_path):
+def test_the_frames_are_mapped_so_that_they_need_no_memory_of_their_own(images, tmp_path):
     geometry = Geometry(images.frame_shape, (0, 0, 96, 80), (64, 64))
     cache = cache_samples(images, images.samples[:2], geometry, tmp_path / "cache")
-    before = (tmp_path / "cache").read_bytes()
-    cache[...] = 0
-    assert (tmp_path / "cache").read_bytes() == before
+    (line,) = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path / "cache") in line]
+    assert line.split()[1] == "r--s"
+    assert not cache.flags.writeable
+
+
+def test_a_map_that_the_system_refuses_is_a_message(images, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    monkeypatch.setattr(np, "memmap", refuse)
+    geometry = Geometry(images.frame_shape, (0, 0, 96, 80), (64, 64))
+    with pytest.raises(EngineError, match=r"64 x 64 cannot be mapped, 0\.0 MB: Cannot allocate memory\. .*smaller --size"):
+        cache_samples(images, images.samples[:2], geometry, tmp_path / "cache")
+
+
+def test_what_the_network_sees_can_be_made_of_frames_that_are_read_only(images, tmp_path):
+    pytest.importorskip("torch", reason="training needs torch: pip install 'edge-agent[train]'")
+    from engines.forward import as_pictures
+
+    geometry = Geometry(images.frame_shape, (0, 0, 96, 80), (64, 64))
+    cache = cache_samples(images, images.samples[:2], geometry, tmp_path / "cache")
+    assert as_pictures(cache[:1]).shape == (1, 3, 64, 64)
 
 
 def test_a_file_that_vanished_is_named(tmp_path, good_frames_folder):
