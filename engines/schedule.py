@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import Literal
 
 TIMED_STEPS = 20
@@ -23,7 +24,7 @@ class Schedule:
 
     Attributes:
         steps: Number of steps; None where `minutes` decides.
-        minutes: Time to train; the first 20 steps are timed and fix the number of steps.
+        minutes: Time to train; the first 20 steps are timed and fix the number of steps, see `fewest_timed`.
         batch: Pairs a step.
         seed: Fixes the first weights and every batch.
         width: Channels of the first level.
@@ -47,6 +48,14 @@ class Schedule:
 def first_rounded(steps: int) -> int:
     """Return the step from which on a training of so many steps rounds as INT8 will."""
     return steps - max(1, round(_ROUNDED_SHARE * steps))
+
+
+def fewest_timed(*, rounding: bool) -> int:
+    """Return how many steps a training of so many minutes has at least: none of those that are timed may round.
+
+    Their number is not known before, so the first that rounds must not have passed when it is.
+    """
+    return next(steps for steps in count(TIMED_STEPS) if not rounding or first_rounded(steps) >= TIMED_STEPS)
 
 
 def learning_rate(step: int, steps: int | None, *, rounding: bool = False) -> float:
@@ -80,6 +89,7 @@ class Course:
         self.steps = schedule.steps
         self.losses: list[float] = []
         self._minutes = schedule.minutes
+        self._fewest = fewest_timed(rounding=schedule.qat)
         self._clock = clock
         self._began_s = clock()
         self._timed_from_s = 0.0
@@ -112,4 +122,4 @@ class Course:
         if self.steps is None and self.step == TIMED_STEPS:
             each_s = (self.seconds - self._timed_from_s) / (TIMED_STEPS - _UNTIMED_STEPS)
             left_s = (self._minutes or 0.0) * 60 - self.seconds
-            self.steps = TIMED_STEPS + max(0, int(left_s / max(each_s, 1e-6)))
+            self.steps = max(self._fewest, TIMED_STEPS + int(left_s / max(each_s, 1e-6)))

@@ -137,3 +137,11 @@ def test_an_interrupted_training_rounds_on(pictures, tmp_path):
 
 def test_without_the_switch_nothing_rounds(pictures):
     assert train(pictures, replace(SCHEDULE, steps=3, qat=False), rotates=False).core.steps() == {}
+
+
+def test_minutes_that_are_over_soon_leave_steps_that_round_and_their_number_gives_the_same(pictures):
+    timed = train(pictures, replace(SCHEDULE, steps=None, minutes=1e-6), rotates=False)
+    assert timed.core.steps() != {}
+    stepped = train(pictures, replace(SCHEDULE, steps=timed.steps), rotates=False)
+    assert timed.losses == stepped.losses
+    assert timed.core.steps() == stepped.core.steps()

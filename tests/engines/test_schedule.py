@@ -1,10 +1,10 @@
 import pytest
 
-from engines.schedule import LEARNING_RATE, TIMED_STEPS, Course, Schedule, learning_rate
+from engines.schedule import LEARNING_RATE, TIMED_STEPS, Course, Schedule, first_rounded, learning_rate
 
 
-def schedule(steps=None, minutes=None):
-    return Schedule(steps=steps, minutes=minutes, batch=4, seed=0, width=16)
+def schedule(steps=None, minutes=None, *, qat=False):
+    return Schedule(steps=steps, minutes=minutes, batch=4, seed=0, width=16, qat=qat)
 
 
 class Clock:
@@ -50,6 +50,15 @@ def test_minutes_that_are_over_end_with_the_timed_steps():
     run(course, clock, [1.0] * TIMED_STEPS)
     assert course.steps == TIMED_STEPS
     assert course.finished
+
+
+@pytest.mark.parametrize(("left_s", "steps"), [(-5, 23), (2.5, 23), (3.5, 23), (4.5, 24)])
+def test_the_first_step_that_rounds_is_none_of_those_that_are_timed(left_s, steps):
+    clock = Clock()
+    course = Course(schedule(minutes=(TIMED_STEPS + left_s) / 60, qat=True), clock=clock)
+    run(course, clock, [1.0] * TIMED_STEPS)
+    assert course.steps == steps
+    assert first_rounded(course.steps) >= TIMED_STEPS
 
 
 def test_a_course_that_is_resumed_keeps_its_steps_and_its_time():
