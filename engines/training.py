@@ -19,6 +19,7 @@ from engines.images import Frame
 from engines.objective import Objective, Pair
 from engines.pairs_ahead import made_ahead
 from engines.schedule import Course, Schedule, first_rounded, learning_rate
+from engines.short_memory import short_memory_named
 from engines.tiling import Tiling
 from engines.trainer import Trainer
 from engines.training_progress import shown
@@ -55,6 +56,7 @@ class Trained:
     losses: list[float] = field(default_factory=list)
 
 
+@short_memory_named()
 def train(
     pictures: Frame,
     schedule: Schedule,
@@ -80,8 +82,8 @@ def train(
         kind: The objective's class, where it is none of those that the schedule can name.
 
     Raises:
-        EngineError: The device does not exist, or the loss or a weight is not finite any more; the checkpoint is that
-            of a step before.
+        EngineError: The device does not exist, memory does not suffice, or the loss or a weight is not finite any more;
+            the checkpoint is that of a step before.
     """
     device = choose_device(schedule.device)
     height, width = pictures.shape[1:3] if tiling is None else tiling.tile_shape

@@ -30,6 +30,7 @@ VENDORS = {
         "engines/objectives/masked.py",
         "engines/objectives/sparse.py",
         "engines/objectives/variational.py",
+        "engines/short_memory.py",
         "engines/tensorboard_log.py",
         "engines/tile_planes.py",
         "engines/torch2trt_adapter/convert.py",

@@ -1,6 +1,7 @@
 """A training that is interrupted loses a minute at most, and continues as if nothing had happened."""
 
 import json
+import re
 import resource
 import signal
 import subprocess
@@ -161,6 +162,72 @@ def test_a_training_that_fails_stops_and_keeps_the_last_good_checkpoint(tmp_path
     assert all(value.isfinite().all() for value in state["trainer"]["network"].values())
     with pytest.raises(EngineError, match=kind.said):
         train(pictures, schedule("plain", 4), rotates=False, kind=kind)
+
+
+class FailsAt4(Plain):
+    """At the fourth step something is raised."""
+
+    calls = 0
+
+    def loss(self, answer, batch):
+        self.calls += 1
+        if self.calls == 4:
+            self.fail()
+        return super().loss(answer, batch)
+
+
+class ShortForTorch(FailsAt4):
+    said = "can't allocate memory: you tried to allocate 4000000000000000 bytes"
+
+    def fail(self):
+        torch.empty(10**15)
+
+
+class ShortForNumpy(Plain):
+    said = "Unable to allocate 7.11 PiB"
+
+    def pair(self, corruptor, seed, count):
+        if seed[-1] == 3:
+            np.empty(10**15)
+        return super().pair(corruptor, seed, count)
+
+
+class ShortForCuda(FailsAt4):
+    said = "CUDA out of memory. Tried to allocate 20.00 MiB"
+
+    def fail(self):
+        raise torch.OutOfMemoryError(f"{self.said}.")
+
+
+class ShortForCublas(FailsAt4):
+    said = "CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate"
+
+    def fail(self):
+        raise RuntimeError(f"CUDA error: {self.said}(handle)`")
+
+
+class SaysNothing(FailsAt4):
+    said = "MemoryError"
+
+    def fail(self):
+        raise MemoryError
+
+
+@pytest.mark.parametrize("kind", [ShortForTorch, ShortForNumpy, ShortForCuda, ShortForCublas, SaysNothing])
+def test_memory_that_does_not_suffice_is_a_message_and_the_checkpoint_stays(tmp_path, pictures, kind):
+    with pytest.raises(EngineError, match=f"memory does not .*{re.escape(kind.said)}.*--batch, --width or --size"):
+        train(pictures, schedule("plain"), rotates=False, checkpoint=checkpoint(tmp_path), kind=kind)
+    assert len(checkpoint(tmp_path).load()["losses"]) == 3
+
+
+class Mistaken(FailsAt4):
+    def fail(self):
+        raise RuntimeError("The size of tensor a (3) must match the size of tensor b (4)")
+
+
+def test_another_error_of_torch_is_none_of_memory(pictures):
+    with pytest.raises(RuntimeError, match="size of tensor a"):
+        train(pictures, schedule("plain"), rotates=False, kind=Mistaken)
 
 
 def test_a_checkpoint_with_other_facts_is_refused(tmp_path):
