@@ -31,12 +31,22 @@ def run_command(program: str, about: str, commands: Mapping[str, str], argv: Seq
             only the one that is asked for is imported, so that the agent starts fast.
         argv: Words after the program's name; None takes those of the process.
     """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if argv is None:
+            # A service manager's stop cleans up as Ctrl-C does.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+        return _run_words(program, about, commands, words)
+    except (KeyboardInterrupt, ImportError) as problem:
+        if not _was_interrupted(problem):
+            raise
+        print(f"{' '.join([program, *words[:1]])}: interrupted", file=sys.stderr)
+        return 130
+
+
+def _run_words(program: str, about: str, commands: Mapping[str, str], words: list[str]) -> int:
     # ONNX Runtime 1.29 and newer sends what it runs on and runs to its maker; before it is imported it can be told not to.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    if argv is None:
-        # A service manager's stop cleans up as Ctrl-C does.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-    words = list(sys.argv[1:] if argv is None else argv)
     chosen = [words[0]] if words and words[0] in commands else list(commands)
     parser = argparse.ArgumentParser(prog=program, description=about)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -55,7 +65,7 @@ def run_command(program: str, about: str, commands: Mapping[str, str], argv: Seq
     return _run(f"{program} {arguments.command}", modules[arguments.command], arguments)
 
 
-def _run(called: str, module: ModuleType, arguments: argparse.Namespace) -> int:  # noqa: PLR0911 - one for each end
+def _run(called: str, module: ModuleType, arguments: argparse.Namespace) -> int:
     try:
         return int(module.run(arguments))
     except AgentError as error:
@@ -70,13 +80,19 @@ def _run(called: str, module: ModuleType, arguments: argparse.Namespace) -> int:
         return 74
     except ModuleNotFoundError as error:
         return _say_missing(called, error)
-    except KeyboardInterrupt:
-        print(f"{called}: interrupted", file=sys.stderr)
-        return 130
-    except Exception:  # noqa: BLE001, whatever it is, it must not look like a verdict or a misuse
+    except Exception as error:
+        # Whatever it is, it must not look like a verdict or a misuse.
+        if _was_interrupted(error):
+            raise
         traceback.print_exc()
         print(f"{called}: a mistake in the program. Report it with this traceback.", file=sys.stderr)
         return 70
+
+
+def _was_interrupted(problem: BaseException | None) -> bool:
+    # Where Ctrl-C meets a library of pybind11 that is being loaded, it comes out as the cause of an ImportError.
+    interrupted = isinstance(problem, KeyboardInterrupt)
+    return interrupted or (isinstance(problem, ImportError) and _was_interrupted(problem.__cause__))
 
 
 def _say_missing(called: str, error: ModuleNotFoundError) -> int:

@@ -44,6 +44,40 @@ def test_a_fault_of_the_disk_exits_74(exit_code_of, capsys):
     assert "Check the disk" in capsys.readouterr().err
 
 
+IMPORTS = """
+import sys
+from engines.command_line import run_command
+sys.exit(run_command("edge-test", "about", {"go": "interrupted_import"}, ["go"]))
+"""
+
+
+@pytest.mark.parametrize("hidden_by", ["", "ImportError", "RuntimeError"])
+@pytest.mark.parametrize("within", ["module", "run"])
+def test_ctrl_c_while_libraries_are_imported_shows_no_traceback(tmp_path, hidden_by, within):
+    # A shell lets what it starts in the background ignore Ctrl-C.
+    (tmp_path / "library.py").write_text(
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "try:\n    signal.raise_signal(signal.SIGINT)\n"
+        f"except KeyboardInterrupt as stop:\n    raise{f' {hidden_by} from stop' if hidden_by else ''}\n"
+    )
+    at_once, later = ("import library", "pass") if within == "module" else ("", "import library")
+    (tmp_path / "interrupted_import.py").write_text(
+        f"{at_once}\nHELP = ''\ndef add_arguments(parser): pass\ndef run(arguments):\n    {later}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS],
+        check=False,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parents[2]}"},
+        capture_output=True,
+        text=True,
+    )
+    if hidden_by == "RuntimeError":
+        assert "Traceback" in done.stderr
+    else:
+        assert (done.returncode, done.stderr) == (130, "edge-test go: interrupted\n")
+
+
 def test_onnxruntime_neither_calls_home_nor_marks_this_user(tiny_recipe, tmp_path):
     """Its telemetry keeps a device id and a queue in the home directory."""
     command = Path(sys.executable).with_name("edge-engines")
