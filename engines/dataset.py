@@ -15,6 +15,10 @@ from engines.sample_split import Sample, Use
 Resize = Literal["none", "letterbox", "stretch"]
 Shape = tuple[int, int, int]
 Rectangle = tuple[int, int, int, int]
+ONE_COLOUR_FIX = (
+    "Convert them to one kind, as the station's camera will deliver it, or train a recipe on each kind alone; --resize "
+    "changes sizes only."
+)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.dataset import Resize, fit_frame
+from engines.dataset import ONE_COLOUR_FIX, Resize, fit_frame
 from engines.errors import DatasetError, FrameError
 from engines.frame_cache import to_uint8
 from engines.images import Frame, describe_size, read_image
@@ -59,7 +59,5 @@ def _check_can_stack(folder: Path, shapes: set[tuple[int, ...]], resize: Resize)
         seen = listed(sorted(map(describe_size, shapes)))
         raise DatasetError(
             f"{folder} mixes images of {seen}.",
-            fix="Keep images of one number of channels."
-            if is_mixed
-            else "Give --resize letterbox or --resize stretch.",
+            fix=ONE_COLOUR_FIX if is_mixed else "Give --resize letterbox or --resize stretch.",
         )

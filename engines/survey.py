@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from engines.command_line import track
-from engines.dataset import GoodImages, Resize, Shape
+from engines.dataset import ONE_COLOUR_FIX, GoodImages, Resize, Shape
 from engines.errors import DatasetError, FrameError
-from engines.images import describe_size, pixel_sha256, read_image
+from engines.images import CHANNELS, describe_size, pixel_sha256, read_image
 from engines.parallel import map_ahead
 from engines.sample_split import Sample, read_groups, split
 from engines.training_folder import folders_with_images, list_good_images
@@ -36,8 +36,8 @@ def survey(folder: Path, *, resize: Resize) -> GoodImages:
 
     Raises:
         NoInputError: The folder does not exist or holds no image.
-        DatasetError: The folder is no folder of good parts, more than 1 % of the files are unusable, sizes are mixed
-            (all are listed), there are too few, or `groups.csv` does not fit the folder or cannot be divided.
+        DatasetError: The folder is no folder of good parts, more than 1 % of the files are unusable, sizes or
+            colour and grey are mixed (all are listed), there are too few, or `groups.csv` does not fit the folder or cannot be divided.
     """
     paths = list_good_images(folder)
     groups = read_groups(folder, [path.name for path in paths])
@@ -114,10 +114,13 @@ def _common_shape(folder: Path, sizes: Mapping[Shape, _Size], resize: Resize) ->
         f"{describe_size(shape)}: {size.count} image{'s' * (size.count > 1)}, such as {size.example}"
         for shape, size in sorted(sizes.items(), key=lambda item: -item[1].count)
     ]
-    fix = "Keep one size, or give --resize letterbox (keeps the aspect) or --resize stretch."
-    if len(channels) > 1:
-        fix = "Keep images of one number of channels; --resize changes sizes only."
     shown = list_lines(lines, most=_MOST_LINES, what="sizes")
+    if len(channels) > 1:
+        raise DatasetError(
+            f"{folder} mixes {' and '.join(CHANNELS[count] for count in sorted(channels))} images:\n{shown}\n",
+            fix=ONE_COLOUR_FIX,
+        )
+    fix = "Keep one size, or give --resize letterbox (keeps the aspect) or --resize stretch."
     raise DatasetError(f"{folder} mixes {len(sizes)} sizes:\n{shown}\n", fix=fix)
 
 

@@ -119,5 +119,5 @@ def test_grey_and_colour_are_not_drawn_together(tmp_path, good_frames_folder):
     frame = cv2.imread(str(good_frames_folder / "000.png"))
     cv2.imwrite(str(tmp_path / "a.png"), frame)
     cv2.imwrite(str(tmp_path / "b.png"), frame[:, :, 0])
-    with pytest.raises(DatasetError, match=r"mixes images of 96 x 80 colour, 96 x 80 grey\. Keep images of one number"):
+    with pytest.raises(DatasetError, match=r"mixes images of 96 x 80 colour, 96 x 80 grey\. Convert them to one kind"):
         read_some(tmp_path, 64, resize="stretch", seed=0, most=32)

@@ -46,7 +46,9 @@ def test_a_map_that_the_system_refuses_is_a_message(images, tmp_path, monkeypatc
 
     monkeypatch.setattr(np, "memmap", refuse)
     geometry = Geometry(images.frame_shape, (0, 0, 96, 80), (64, 64))
-    with pytest.raises(EngineError, match=r"64 x 64 cannot be mapped, 0\.0 MB: Cannot allocate memory\. .*smaller --size"):
+    with pytest.raises(
+        EngineError, match=r"64 x 64 cannot be mapped, 0\.0 MB: Cannot allocate memory\. .*smaller --size"
+    ):
         cache_samples(images, images.samples[:2], geometry, tmp_path / "cache")
 
 

@@ -62,10 +62,17 @@ def test_resize_takes_mixed_sizes_to_the_median(folder, mode):
     assert all(images.read(sample).shape == (80, 96, 3) for sample in images.samples)
 
 
-def test_resize_does_not_mix_grey_and_colour(folder):
-    cv2.imwrite(str(folder / "grey.png"), noise((80, 96)))
-    with pytest.raises(DatasetError, match="--resize changes sizes only"):
-        survey(folder, resize="stretch")
+@pytest.mark.parametrize("resize", ["none", "stretch"])
+def test_grey_and_colour_are_told_apart_from_sizes_and_never_mixed(folder, resize):
+    for index in range(3):
+        cv2.imwrite(str(folder / f"grey{index}.png"), noise((80, 96), index))
+    with pytest.raises(DatasetError, match=r"mixes grey and colour images:\n") as caught:
+        survey(folder, resize=resize)
+    said = str(caught.value)
+    assert "96 x 80 colour: 40 images, such as 000.png" in said
+    assert "96 x 80 grey: 3 images, such as grey0.png" in said
+    assert "Convert them to one kind" in said
+    assert "or train a recipe on each kind alone; --resize changes sizes only" in said
 
 
 def test_too_few_different_pictures(tmp_path, good_frames_folder):
