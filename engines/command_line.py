@@ -156,6 +156,22 @@ def check_can_write(option: str, path: Path | None) -> None:
         )
 
 
+def check_can_fill(option: str, folder: Path | None) -> None:
+    """Refuse a folder that can neither be made nor written to, before the work of which it shall tell.
+
+    Raises:
+        UsageError: It, or what of its path there is already, is no folder in which this user may write.
+    """
+    if folder is None:
+        return
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(
+            f"{option}: nothing can be written into {folder}, since {there} is no folder in which you may write.",
+            fix="Name a folder that is there, or can be made, and in which you may write.",
+        )
+
+
 def write_json(path: Path | None, content: Mapping[str, Any]) -> None:
     """Write a result where `--json` asked for it."""
     if path is not None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engines.command_line import check_can_write, map_size, write_json
+from engines.command_line import check_can_fill, check_can_write, map_size, write_json
 from engines.errors import EngineError, UsageError
 from engines.objectives import DEFAULT_OBJECTIVE, objective_names
 from engines.processor import prepare_processor
@@ -112,6 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
     tiles = parse_tiles(arguments.tiles)
     _check_numbers(arguments)
     check_can_write("--json", arguments.json)
+    check_can_fill("--tensorboard", arguments.tensorboard)
     prepare_processor()
     with _missing_libraries():
         from engines.make_recipe import make_recipe

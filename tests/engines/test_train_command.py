@@ -13,6 +13,7 @@ import yaml
 from parts import draw_part
 
 from engines.cli import main
+from engines.command_line import check_can_fill
 from engines.device import choose_device
 from engines.objectives import objective_names
 
@@ -89,6 +90,21 @@ def test_tensorboard_gets_scalars_and_pictures(good_frames_folder, tmp_path):
     assert [event.step for event in events.Scalars("learning rate")] == [0, 1, 2]
     (picture,) = events.Images("frame, shown, reconstruction, error")
     assert (picture.width, picture.height) == (4 * 64, 2 * 64)
+
+
+@pytest.mark.parametrize("place", ["file", "file/board", "gone/board"])
+def test_a_folder_for_tensorboard_that_cannot_be_made_is_refused_before_any_work(tmp_path, capsys, place):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere" / "gone")
+    words = train_words(tmp_path / "images", tmp_path / "recipe", "--tensorboard", str(tmp_path / place))
+    assert main(words) == 64
+    assert "--tensorboard: nothing can be written" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "gone"]
+
+
+def test_a_folder_that_can_be_made_is_not_made_yet(tmp_path):
+    check_can_fill("--tensorboard", tmp_path / "far" / "away")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_picture_shows_frame_corruption_reconstruction_and_error():
