@@ -8,7 +8,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from edge_agent.inspection import Mask
@@ -16,6 +15,7 @@ from edge_agent.thresholds import ThresholdRevision, load_thresholds
 from engines.dataset import fit_frame
 from engines.errors import DatasetError, FrameError
 from engines.images import Frame, read_image
+from engines.padding import padding_on_maps
 from engines.recipe import MODEL_FILES, load_recipe
 from engines.runtime import Maps, open_runtime
 
@@ -121,15 +121,7 @@ class RecipeEngine:
 
     def padding(self, loaded: LoadedFrame) -> Mask | None:
         """Return which map pixels show padding, (h, w) bool; None if none does."""
-        left, top, width, height = loaded.valid_xywh_px
-        if (height, width) == self.recipe.frame_shape[:2]:
-            return None
-        padding = np.ones(self.recipe.frame_shape[:2], np.uint8)
-        padding[top : top + height, left : left + width] = 0
-        x, y, roi_width, roi_height = self.recipe.roi_xywh_px
-        _, map_height, map_width = self.recipe.maps_shape
-        inside = padding[y : y + roi_height, x : x + roi_width]
-        return cv2.resize(inside, (map_width, map_height), interpolation=cv2.INTER_AREA).astype(bool)
+        return padding_on_maps(loaded.valid_xywh_px, self.recipe)
 
     def thresholds_for(self, loaded: LoadedFrame, thresholds: ThresholdRevision) -> ThresholdRevision:
         """Return the thresholds with everything that this frame pads never inspected."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -51,7 +52,21 @@ class GoodImages:
 
     def read_with_rectangle(self, sample: Sample) -> tuple[Frame, Rectangle]:
         """Decode one frame, and say where in it the part is shown; see `fit_frame`."""
-        return fit_frame(read_image(sample.path), self.frame_shape, self.resize)
+        return read_fitted(sample.path, self.frame_shape, self.resize)
+
+
+def read_fitted(path: Path, shape: Shape, mode: Resize) -> tuple[Frame, Rectangle]:
+    """Decode an image file and bring it to the recipe's frame size; see `fit_frame`.
+
+    Raises:
+        FrameError: The file cannot be used.
+        DatasetError: It does not fit; both name the file.
+    """
+    frame = read_image(path)
+    try:
+        return fit_frame(frame, shape, mode)
+    except DatasetError as problem:
+        raise DatasetError(f"{path}: {problem.problem}", fix=problem.fix) from problem
 
 
 def fit_frame(frame: Frame, shape: Shape, mode: Resize) -> tuple[Frame, Rectangle]:

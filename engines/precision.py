@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from engines.auroc import auroc
 from engines.command_line import track
-from engines.dataset import fit_frame
+from engines.dataset import Rectangle, read_fitted
 from engines.errors import DatasetError
-from engines.images import Frame, list_images, read_image
+from engines.images import Frame, list_images
 from engines.moments import RunningMoments
+from engines.padding import padding_on_maps
 from engines.recipe import MODEL_FILES, Recipe
 from engines.runtime import Maps, Runtime, open_runtime
 from engines.synthetic_defects import add_defect
@@ -37,6 +40,28 @@ class Precision:
     auroc: float
     map_difference: dict[str, float]
     equal_verdicts: float
+
+
+@dataclass
+class _Shown:
+    """A frame, and the rectangle that shows the part; what lies outside of it is padding, and never inspected."""
+
+    recipe: Recipe
+    frame: Frame
+    valid_xywh_px: Rectangle
+
+    @cached_property
+    def inspected(self) -> npt.NDArray[np.bool_]:
+        """Which map pixels show no padding, (h, w)."""
+        padding = padding_on_maps(self.valid_xywh_px, self.recipe)
+        return np.ones(self.recipe.maps_shape[1:], bool) if padding is None else ~padding
+
+    def with_defect(self, seed: tuple[int, ...]) -> _Shown:
+        left, top, width, height = self.valid_xywh_px
+        part = slice(top, top + height), slice(left, left + width)
+        frame = self.frame.copy()
+        frame[part] = add_defect(frame[part], seed)
+        return replace(self, frame=frame)
 
 
 @dataclass
@@ -81,21 +106,21 @@ def compare_precisions(folder: Path, recipe: Recipe, images: Path, *, threads: i
             f"{images} holds {len(paths)} images; at least {FEWEST_IMAGES} are needed.", fix="Give good frames."
         )
 
-    def read(chosen: Sequence[Path], label: str) -> Iterator[Frame]:
+    def read(chosen: Sequence[Path], label: str) -> Iterator[_Shown]:
         for path in track(chosen, label=label, total=len(chosen)):
-            yield fit_frame(read_image(path), recipe.frame_shape, recipe.resize)[0]
+            yield _Shown(recipe, *read_fitted(path, recipe.frame_shape, recipe.resize))
 
     models: dict[str, _Model] = {}
     try:
         for kind, name in MODEL_FILES.items():
             models[kind] = _open(folder / name, threads)
-        for frame in read(paths[::2], "what is usual"):
+        for shown in read(paths[::2], "what is usual"):
             for model in models.values():
-                model.usual.add(model.infer(frame))
-        for index, frame in enumerate(read(paths[1::2], "comparing precisions")):
-            _judge(models, frame, "good")
+                model.usual.add(model.infer(shown.frame), ~shown.inspected)
+        for index, shown in enumerate(read(paths[1::2], "comparing precisions")):
+            _judge(models, shown, "good")
             for copy in range(_COPIES_OF_A_FRAME):
-                _judge(models, add_defect(frame, (index, copy)), "defective")
+                _judge(models, shown.with_defect((index, copy)), "defective")
     finally:
         for model in models.values():
             model.runtime.close()
@@ -110,13 +135,14 @@ def _open(path: Path, threads: int) -> _Model:
     return model
 
 
-def _judge(models: dict[str, _Model], frame: Frame, kind: str) -> None:
-    exact = models[_EXACT].infer(frame)
+def _judge(models: dict[str, _Model], shown: _Shown, kind: str) -> None:
+    exact = models[_EXACT].infer(shown.frame)[:, shown.inspected]
     for model in models.values():
-        maps = model.infer(frame)
+        maps = model.infer(shown.frame)
         location, scale = model.limits = model.limits or model.usual.location_and_scale()
-        model.scores[kind].append(float(((maps - location) / scale).sum(axis=0).max()))
-        model.differences[kind].append(float(np.abs(maps - exact).mean() / exact.mean()))
+        model.scores[kind].append(float(((maps - location) / scale).sum(axis=0)[shown.inspected].max()))
+        difference = np.abs(maps[:, shown.inspected] - exact).mean()
+        model.differences[kind].append(float(difference / exact.mean()))
 
 
 def _precision(model: _Model, exact: list[bool]) -> Precision:
