@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from calibrate.known_frames import read_known_frames
 from engines.command_line import track
 from engines.errors import DatasetError, FrameError, UsageError
 from engines.images import pixel_sha256, read_image
+from engines.next_fit import FEWEST_TO_HALVE, FEWEST_USUAL, parts_to_halve
 from engines.parallel import map_ahead
 from engines.sample_split import Sample
 from engines.survey import check_few_unusable
@@ -23,9 +24,6 @@ Use = Literal["location", "factor", "excluded"]
 # With fewer known frames, or a smaller share of them, new ones say better what is usual.
 _ENOUGH_KNOWN = 20
 _LEAST_SHARE_KNOWN = 0.1
-# Of fewer frames the scale is noise.
-_FEWEST_IN_LOCATION = 10
-_FEWEST_TO_HALVE = 4
 
 
 @dataclass(frozen=True)
@@ -164,15 +162,15 @@ def _divide(
     half = [s for s in fresh if s.group in first]
     location, factor = seen, fresh
     few = len(seen) < max(_ENOUGH_KNOWN, _LEAST_SHARE_KNOWN * total)
-    can_halve = len(order) - len(first) >= needed or len(seen) < _FEWEST_IN_LOCATION
-    if few and can_halve and len(order) >= _FEWEST_TO_HALVE and len(half) > len(seen):
+    can_halve = len(order) - len(first) >= needed or len(seen) < FEWEST_USUAL
+    if few and can_halve and len(order) >= FEWEST_TO_HALVE and len(half) > len(seen):
         location, factor = half, [s for s in fresh if s.group not in first]
-    if len(location) < _FEWEST_IN_LOCATION:
-        parts = max(_FEWEST_TO_HALVE, math.ceil(2 * _FEWEST_IN_LOCATION * len(order) / len(fresh)))
+    if len(location) < FEWEST_USUAL:
+        parts = parts_to_halve(min(Counter(s.group for s in fresh).values()))
         raise DatasetError(
             f"{images} holds {len(order)} good parts that the network never saw ({len(fresh)} frames), and {len(seen)} "
-            f"frames that trained it: {_FEWEST_IN_LOCATION} at least must say what is usual.",
-            fix=f"Record {max(1, parts - len(order))} more good parts: half of all give location and scale, the other "
+            f"frames that trained it: {FEWEST_USUAL} at least must say what is usual.",
+            fix=f"Record {parts - len(order)} more good parts: half of all give location and scale, the other "
             "half the factor. Or add the frames that trained the network.",
         )
     return location, factor

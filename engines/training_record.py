@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
@@ -11,6 +12,7 @@ from engines.dataset import GoodImages
 from engines.energy import JOULES_PER_WH, Energy
 from engines.error_maps import LEARNED
 from engines.map_choice import MapChoice
+from engines.next_fit import plan_next_fit, set_aside_groups
 from engines.order import Order
 from engines.recipe import Recipe
 from engines.reduction import Geometry
@@ -22,7 +24,8 @@ def figures_of(order: Order, images: GoodImages, trained: Trained, energy: Energ
     counts = {use: len(images.of(use)) for use in ("trained", "tuning", "set_aside")}
     return {
         "images": counts,
-        "set_aside_groups": len({sample.group for sample in images.of("set_aside")}),
+        "set_aside_groups": len(set_aside_groups(images)),
+        "next_fit": asdict(plan_next_fit(images)),
         "skipped": images.skipped,
         "objective": order.schedule.objective,
         "core_input": trained.core.core_input,

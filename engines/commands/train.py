@@ -6,9 +6,10 @@ import argparse
 import math
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from engines.command_line import check_can_fill, check_can_write, map_size, write_json
 from engines.errors import EngineError, UsageError
@@ -141,18 +142,29 @@ def run(arguments: argparse.Namespace) -> int:
     each = f" ({figures['gmac_per_tile']} for each tile of {arguments.tiles})" if tiles != (1, 1) else ""
     print(f"network     {figures['gmac']} GMAC{each}, {figures['parameters']} parameters")
     print(f"maps        {' + '.join(figures['errors'])}, smoothed over {figures['box_map_px']} pixels")
-    recipe, images = shlex.quote(str(arguments.recipe)), shlex.quote(str(arguments.images))
-    wish = _wished_rate(figures["set_aside_groups"])
-    print(f"next        edge-calibrate fit {recipe} --images {images} --false-reject-rate {wish:g}")
+    for line in _next_lines(figures, arguments.recipe, arguments.images):
+        print(line)
     if arguments.resize:
         print("note        made with --resize: it judges recorded images of mixed sizes; a live station takes one size")
     write_json(arguments.json, figures)
     return 0
 
 
-def _wished_rate(set_aside: int) -> float:
-    """Return 5 %, or the least that so many set-aside parts or blocks can promise, rounded up."""
-    return max(0.05, math.ceil(1000 / (set_aside + 1)) / 1000)
+def _next_lines(figures: Mapping[str, Any], recipe: Path, images: Path) -> Iterator[str]:
+    """Say the command for the thresholds, and before it what it would else be refused for."""
+    from engines.next_fit import FEWEST_USUAL
+    from engines.sample_split import GROUPS_FILE
+
+    planned, counts = figures["next_fit"], figures["images"]
+    if planned["parts_missing"]:
+        each = f" with {planned['frames_of_a_part']} frames each" if planned["frames_of_a_part"] > 1 else ""
+        listed = f" and {GROUPS_FILE}" if (images / GROUPS_FILE).is_file() else ""
+        yield (
+            f"first       record {planned['parts_missing']} more good parts{each} into {images}{listed}: a fit needs "
+            f"{FEWEST_USUAL} frames that say what is usual, and the network knows {counts['trained'] + counts['tuning']}"
+        )
+    places = f"{shlex.quote(str(recipe))} --images {shlex.quote(str(images))}"
+    yield f"next        edge-calibrate fit {places} --false-reject-rate {planned['false_reject_rate']:g}"
 
 
 @contextmanager

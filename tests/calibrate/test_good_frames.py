@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shlex
 import shutil
 
 import cv2
@@ -307,13 +308,59 @@ def test_a_wish_that_so_many_frames_of_a_camera_cannot_promise_is_refused_before
 
 @pytest.mark.parametrize(
     ("known", "new", "views", "more"),
-    [(1, 4, 1, 16), (1, 9, 1, 11), (9, 19, 1, 1), (0, 3, 1, 17), (2, 12, 4, 2), (0, 30, 10, 1)],
+    [(1, 4, 1, 16), (1, 9, 1, 11), (9, 19, 1, 1), (0, 3, 1, 17), (2, 12, 4, 3), (0, 30, 10, 1)],
 )
 def test_too_few_frames_to_say_what_is_usual_are_refused_with_what_is_missing(
     tiny_recipe, mixed, known, new, views, more
 ):
-    with pytest.raises(DatasetError, match=rf"and {known} frames that trained it: 10 at least .* Record {more} more"):
-        assign_uses(tiny_recipe, mixed(known, new, views))
+    images = mixed(known, new, views)
+    for missing in range(more, 0, -1):
+        says = rf"and {known} frames that trained it: 10 at least .* Record {missing} more"
+        with pytest.raises(DatasetError, match=says):
+            assign_uses(tiny_recipe, images)
+        for _view in range(views):
+            cv2.imwrite(str(images / f"new-{new:02d}.png"), draw_part(500 + new))
+            with (images / "groups.csv").open("a") as file:
+                file.write(f"new-{new:02d}.png,more {missing}\n")
+            new += 1
+    assert {frame.use for frame in assign_uses(tiny_recipe, images)} == {"location", "factor"}
+
+
+@pytest.mark.parametrize(
+    ("count", "views", "more", "rate"),
+    [(10, 1, 15, 0.091), (18, 1, 11, 0.091), (19, 1, 0, 0.1), (25, 1, 0, 0.077), (16, 2, 6, 0.167)],
+)
+def test_what_train_says_is_missing_is_what_a_fit_refuses(tmp_path, capsys, count, views, more, rate):
+    pytest.importorskip("torch", reason="training needs torch: pip install 'edge-agent[train]'")
+    from engines.cli import main as engines
+
+    images = tmp_path / "images"
+    images.mkdir()
+    names = [f"{number:02d}.png" for number in range(count + more * views)]
+
+    def record(until):
+        for number, name in enumerate(names[:until]):
+            cv2.imwrite(str(images / name), draw_part(number))
+        if views > 1:
+            write_groups(images, lambda n: f"part {n // views}")
+
+    record(count)
+    words = ["--size", "64", "--width", "16", "--batch", "2", "--errors", "l2", "--steps", "1"]
+    assert engines(["train", str(images), "--recipe", str(tmp_path / "recipe"), *words]) == 0
+    said = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert ("first" in said) is (more > 0)
+    command = shlex.split(said["next"])[2:]
+    assert command[-1] == str(rate)
+    for missing in range(more, 0, -1):
+        record(count + (more - missing) * views)
+        assert main(command) == 65
+        assert f"Record {missing} more good parts" in capsys.readouterr().err
+    if more:
+        each = f" with {views} frames each" if views > 1 else ""
+        assert f"record {more} more good parts{each} into {images}" in said["first"]
+        assert ("groups.csv" in said["first"]) is (views > 1)
+    record(len(names))
+    assert main(command) == 0
 
 
 def test_training_pictures_saved_anew_are_doubted(recipe, good_frames_folder, tmp_path, capsys):
