@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from calibrate.conformal import at_sensitivity, check_enough_groups, conformal_factor, groups_needed
+from calibrate.doubts import find_doubts
 from calibrate.fitted_frames import images_csv
 from calibrate.good_frames import FitFrame, Use, assign_uses
 from calibrate.groups import GroupBy
@@ -18,7 +19,7 @@ from calibrate.ignored import read_ignored
 from calibrate.known_frames import read_known_frames
 from calibrate.recipe_engine import LoadedFrame, RecipeEngine
 from calibrate.sensitivity import CARD_FILE, card, run_trials
-from calibrate.suspects import are_strays, stand_out
+from calibrate.suspects import stand_out
 from calibrate.unit import unit_of
 from calibrate.usual_frames import UsualFrames
 from edge_agent.decision import check_maps, decide, score, z_map
@@ -110,9 +111,7 @@ def fit(
     unseen = _score_unseen(engine, frames, draft, shown)
     factor, promise = _factor(wish, unseen, unit)
     suspects = _suspects(frames, unseen.scores)
-    strays = suspects if are_strays(len(suspects), len(unseen.scores), share=wish.false_reject_rate) else []
-    # One frame without a picture among the good ones would otherwise let every such frame be judged.
-    limits = fit_frame_limits([shown[name] for name in shown.keys() - {*strays, *usual.left_out}])
+    limits = fit_frame_limits(list(shown.values()), share=wish.false_reject_rate)
     calibration = _calibration(engine, wish, factor, min_area, promise, limits).model_copy(
         update={
             "suspects": sorted(usual.standing_out, key=lambda name: -usual.standing_out[name]) + suspects,
@@ -124,6 +123,9 @@ def fit(
     revision = ThresholdRevision(location, scale, calibration)
     if must_reject_test_pieces:
         check_test_pieces(engine, revision)
+    scores = {frame.path.name: unseen.scores[frame.sha256] for frame in frames if frame.use == "factor"}
+    note = printable(" ".join([wish.note, *find_doubts(engine, revision, scores, wish.sensitivity)]).strip())
+    revision = replace(revision, calibration=calibration.model_copy(update={"note": note}))
     also = _card_file(engine, frames, revision) if with_card else {}
     return _save(engine.folder, revision, images_csv(frames, unseen.scores), also)
 

@@ -12,6 +12,8 @@ STANDS_OUT = 3.0
 # Fewer scores do not say what is usual.
 FEWEST_SCORES = 10
 _SMALLEST_SCORE = 1e-3
+# So many good scores stand out although nothing is unusual: their logarithms have a longer tail than normal values.
+_OF_GOOD_ONES = 0.005
 # The median absolute deviation of normal values, times this, is their standard deviation.
 _MAD_TO_DEVIATION = 1.4826
 
@@ -46,4 +48,4 @@ def are_strays(count: int, of: int, *, share: float) -> bool:
         of: All frames.
         share: Share of good parts that may be rejected.
     """
-    return count <= max(1.0, share * of)
+    return count <= max(1.0, (share + _OF_GOOD_ONES) * of)

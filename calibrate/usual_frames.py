@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from calibrate.suspects import are_strays, stand_out
+from calibrate.suspects import FEWEST_SCORES, are_strays, stand_out
 from edge_agent.decision import score
 from edge_agent.inspection import Mask
-from engines.moments import FEWEST, RunningMoments
+from engines.moments import RunningMoments
 from engines.runtime import Maps
 
 _BLOCK_BYTES = 64 * 2**20
 _FEWEST_IN_BLOCK = 32
+# Of n frames none can be further off than (n - 1) / sqrt(n) deviations that hold it itself: of 10, 2.8.
+_MANY = 100
 
 
 @dataclass
@@ -29,8 +32,8 @@ class UsualFrames:
     """Takes frames one by one, in memory that does not grow with them.
 
     A block of frames is judged together, by what it and the frames before it have shown: with the decision's own score,
-    against location and scale that still hold all of them. Those that stand out are left out, unless they are too many
-    to be strays; the others count.
+    each against location and scale that still hold all others. Those that stand out are left out, unless they are too
+    many to be strays; the others count.
 
     Attributes:
         min_area: Smallest region of a score, in map pixels.
@@ -82,9 +85,8 @@ class UsualFrames:
             self._all.add(frame.maps, frame.padding)
         self._count += len(block)
         usual = [True] * len(block)
-        if block and len(self._scores) + len(block) >= FEWEST:
-            location, scale = trial.location_and_scale()
-            scores = [self._score(frame, location, scale) for frame in block]
+        if block and len(self._scores) + len(block) >= FEWEST_SCORES:
+            scores = self._scores_of(block, trial)
             usual = [not far for far in stand_out([*self._scores, *scores])[len(self._scores) :]]
             self._scores += scores
             self.standing_out |= {f.key: s for f, s, kept in zip(block, scores, usual, strict=True) if not kept}
@@ -94,6 +96,13 @@ class UsualFrames:
         for frame, kept in zip(block, usual, strict=True):
             if kept:
                 self._usual.add(frame.maps, frame.padding)
+
+    def _scores_of(self, block: Sequence[_Waiting], trial: RunningMoments) -> list[float]:
+        """Score each frame by location and scale of all others; among many it may be among them."""
+        if self._count >= _MANY:
+            location, scale = trial.location_and_scale()
+            return [self._score(frame, location, scale) for frame in block]
+        return [self._score(f, *trial.without(f.maps, f.padding).location_and_scale()) for f in block]
 
     def _score(self, frame: _Waiting, location: Maps, scale: Maps) -> float:
         z = ((frame.maps - location) / scale).sum(axis=0).astype(np.float32)

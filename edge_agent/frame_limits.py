@@ -14,6 +14,8 @@ from engines.images import Frame
 _WHITE = 255.0
 _SHARE = 0.25
 _ROW_STEP = 4
+_FEWEST_WITH_STRAYS = 10
+_AT_START = 0.01
 
 
 def brightness_and_contrast(frame: Frame) -> tuple[float, float]:
@@ -26,18 +28,36 @@ def brightness_and_contrast(frame: Frame) -> tuple[float, float]:
     return float(np.mean(mean)), float(np.mean(deviation))
 
 
-def fit_frame_limits(measured: Sequence[tuple[float, float]]) -> FrameLimits:
+def fit_frame_limits(measured: Sequence[tuple[float, float]], *, share: float) -> FrameLimits:
     """Derive limits from good frames: a quarter of the way from "no picture" to the nearest good frame.
+
+    One frame without a picture among them would let every such frame be judged. So those have no say that the limits of
+    the others refuse, while they are no more than may be rejected, or than a camera delivers at its start: 1 %.
 
     Args:
         measured: `brightness_and_contrast` of at least one good frame.
+        share: Share of good parts that may be rejected; one frame always may be left out, but of very few.
     """
-    means, contrasts = zip(*measured, strict=True)
+    count = len(measured)
+    strays = max(1, min(int(max(share, _AT_START) * count), count // 4)) if count >= _FEWEST_WITH_STRAYS else 0
+    means, contrasts = sorted(mean for mean, _ in measured), sorted(contrast for _, contrast in measured)
+    inner = _limits(means[strays], means[-1 - strays], contrasts[strays])
+    kept = [one for one in measured if is_within(one, inner)]
+    return _limits(min(kept)[0], max(kept)[0], min(contrast for _, contrast in kept))
+
+
+def _limits(darkest: float, brightest: float, flattest: float) -> FrameLimits:
     return FrameLimits(
-        mean_low=_SHARE * min(means),
-        mean_high=_WHITE - _SHARE * (_WHITE - max(means)),
-        contrast_low=_SHARE * min(contrasts),
+        mean_low=_SHARE * darkest,
+        mean_high=_WHITE - _SHARE * (_WHITE - brightest),
+        contrast_low=_SHARE * flattest,
     )
+
+
+def is_within(measured: tuple[float, float], limits: FrameLimits) -> bool:
+    """Tell whether a frame of such `brightness_and_contrast` would be judged."""
+    mean, contrast = measured
+    return limits.mean_low <= mean <= limits.mean_high and contrast >= limits.contrast_low
 
 
 def check_frame(frame: Frame, limits: FrameLimits) -> None:

@@ -37,6 +37,26 @@ class RunningMoments:
         self._mean += difference / np.maximum(self._counts, 1)
         self._squares += difference * (anomaly_maps - self._mean)
 
+    def without(self, anomaly_maps: Maps, padding: npt.NDArray[np.bool_] | None = None) -> RunningMoments:
+        """Return what they would be without a frame that was added: the step backwards; newly allocated.
+
+        Args:
+            anomaly_maps: As they were added.
+            padding: As it was added.
+
+        Raises:
+            ValueError: None was added.
+        """
+        if self._counts is None:
+            raise ValueError("no frame was added")
+        seen = np.ones(anomaly_maps.shape[1:], bool) if padding is None else ~padding
+        left = RunningMoments()
+        left._counts = self._counts - seen
+        difference = np.where(seen, anomaly_maps - self._mean, 0.0)
+        left._mean = self._mean - difference / np.maximum(left._counts, 1)
+        left._squares = np.maximum(self._squares - difference * (anomaly_maps - left._mean), 0.0)
+        return left
+
     def location_and_scale(self) -> tuple[Maps, Maps]:
         """Return both as (K, h, w) float32, newly allocated.
 

@@ -191,10 +191,10 @@ def test_each_fit_is_a_new_revision_and_no_activate_leaves_the_old_in_force(reci
 def test_thresholds_under_which_a_test_piece_passes_are_refused(recipe, good_frames_folder, tmp_path, capsys):
     folder = tmp_path / "spoiled"
     shutil.copytree(good_frames_folder, folder)
-    for seed in range(30):
+    for seed in range(12):
         frame = np.random.default_rng(seed).integers(0, 256, (80, 96, 3), np.uint8)
         cv2.imwrite(str(folder / f"noise{seed}.png"), frame)
-    assert fit(recipe, folder, rate="0.03") == 78
+    assert fit(recipe, folder, rate="0.05") == 78
     told = capsys.readouterr().err
     assert "would pass" in told
     assert re.search(r"look first at \S+\.png", told)

@@ -20,6 +20,7 @@ from calibrate.recipe_engine import RecipeEngine
 from edge_agent.frame_limits import check_frame
 from edge_agent.revisions import LOG, activate, read_log, revision_names
 from edge_agent.thresholds import load_thresholds, name_in_force
+from engines.errors import FrameError
 from engines.recipe import MODEL_FILES, THRESHOLDS_FOLDER, write_manifest
 
 APART = """
@@ -128,6 +129,39 @@ def test_one_frame_without_a_picture_does_not_let_others_pass_the_check_of_the_l
     calibration = load_thresholds(recipe).calibration
     assert calibration.suspects == ["warming-up.png"]
     assert calibration.frame_limits == before
+
+
+def test_a_limit_that_rests_on_a_suspect_is_said(recipe, good_frames_folder, tmp_path, capsys):
+    folder = shutil.copytree(good_frames_folder, tmp_path / "images")
+    spoiled = cv2.imread(str(folder / "000.png"))
+    spoiled[30:46, 30:50] //= 2
+    cv2.imwrite(str(folder / "spoiled.png"), spoiled)
+    assert fit(recipe, folder) == 0
+    assert "The limit is the score of spoiled.png" in capsys.readouterr().out
+    assert main([*words(recipe, folder), "--exclude", "spoiled.png"]) == 0
+    assert "The limit is" not in capsys.readouterr().out
+
+
+def test_frames_of_one_part_only_are_doubted(recipe, tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    part = draw_part(1)
+    for number in range(60):
+        noise = np.random.default_rng(number).integers(0, 3, part.shape, np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), cv2.add(part, noise))
+    assert fit(recipe, folder) == 0
+    assert "Most good frames of the training would be rejected" in capsys.readouterr().out
+
+
+def test_a_kind_of_good_part_does_not_let_a_frame_without_a_picture_pass(recipe, good_frames_folder, tmp_path):
+    folder = shutil.copytree(good_frames_folder, tmp_path / "images")
+    for path in sorted(folder.iterdir())[::5]:
+        cv2.imwrite(str(path), cv2.convertScaleAbs(cv2.imread(str(path)), alpha=0.8, beta=30))
+    cv2.imwrite(str(folder / "warming-up.png"), np.random.default_rng(0).integers(0, 2, (80, 96, 3), np.uint8))
+    with closing(RecipeEngine(recipe)) as engine:
+        calibration = fit_revision(engine, folder, FitWish(0.1), must_reject_test_pieces=False).calibration
+    with pytest.raises(FrameError, match="brightness"):
+        check_frame(cv2.imread(str(folder / "warming-up.png")), calibration.frame_limits)
 
 
 def test_a_fifth_of_the_good_parts_is_no_fault_of_the_light(recipe, good_frames_folder, tmp_path):

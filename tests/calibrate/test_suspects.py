@@ -82,6 +82,26 @@ def test_so_many_as_may_not_be_rejected_are_a_kind_of_good_part():
     np.testing.assert_array_equal(found, moments_of(frames))
 
 
+@pytest.mark.parametrize("frames", [12, 19, 40])
+def test_in_a_small_fit_a_defective_frame_does_not_hide_itself(frames):
+    usual = UsualFrames(min_area=9, share=0.05)
+    for number in range(frames):
+        usual.add(str(number), with_defect(good_maps(number)) if number == 5 else good_maps(number))
+    usual.location_and_scale()
+    assert usual.left_out == {"5"}
+
+
+@pytest.mark.parametrize("share", [0.001, 0.01])
+def test_that_good_scores_have_a_tail_is_no_reason_to_keep_a_stray(share):
+    usual = UsualFrames(min_area=9, share=share)
+    usual.add("stray", with_defect(good_maps(1000)))
+    for number in range(400):
+        usual.add(str(number), good_maps(number))
+    usual.location_and_scale()
+    assert "stray" in usual.left_out
+    assert 1 < len(usual.left_out) <= 2 + 400 * share
+
+
 def test_a_single_frame_in_the_last_block_is_judged_by_those_before(monkeypatch):
     monkeypatch.setattr(usual_frames, "_BLOCK_BYTES", 1)
     usual = UsualFrames(min_area=9, share=0.05)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.frame_limits import brightness_and_contrast, check_frame, fit_frame_limits
+from edge_agent.frame_limits import brightness_and_contrast, check_frame, fit_frame_limits, is_within
 from edge_agent.thresholds import FrameLimits
 from engines.errors import FrameError
 
@@ -47,7 +47,7 @@ def test_a_frame_exactly_at_a_limit_is_good(limits, reason, channels):
 def test_parts_may_be_mostly_white_or_mostly_black():
     white, black = stripes(246, 254), stripes(0, 8)
     for good, bad in ((white, 255), (black, 0)):
-        limits = fit_frame_limits([brightness_and_contrast(good)])
+        limits = fit_frame_limits([brightness_and_contrast(good)], share=0.01)
         assert reason_for(good, limits) is None
         assert reason_for(np.full_like(good, bad), limits) in {"black_frame", "blown_out_frame"}
 
@@ -55,7 +55,15 @@ def test_parts_may_be_mostly_white_or_mostly_black():
 @given(st.lists(st.tuples(st.integers(1, 254), st.integers(1, 254)), min_size=1, max_size=5))
 def test_no_good_frame_is_refused_and_every_empty_one_is(pairs):
     good = [stripes(min(pair), max(pair) + 1) for pair in pairs]
-    limits = fit_frame_limits([brightness_and_contrast(frame) for frame in good])
+    limits = fit_frame_limits([brightness_and_contrast(frame) for frame in good], share=0.01)
     assert [reason_for(frame, limits) for frame in good] == [None] * len(good)
     assert reason_for(np.zeros((8, 16, 1), np.uint8), limits) == "black_frame"
     assert reason_for(np.full((8, 16, 1), 255, np.uint8), limits) == "blown_out_frame"
+
+
+@pytest.mark.parametrize(("dark", "dark_ones_count"), [(1, False), (4, False), (5, True), (40, True)])
+def test_what_may_be_rejected_has_no_say_in_the_limits(dark, dark_ones_count):
+    measured = [(2.0, 1.0)] * dark + [(120.0 + number % 7, 30.0) for number in range(200 - dark)]
+    limits = fit_frame_limits(measured, share=0.02)
+    assert is_within((2.0, 1.0), limits) == dark_ones_count
+    assert limits.mean_low == (0.5 if dark_ones_count else 30.0)

@@ -52,3 +52,18 @@ def test_fewer_than_two_frames_are_an_error(frames):
         moments.add(np.zeros((1, 32, 32), np.float32))
     with pytest.raises(ValueError, match="at least 2 frames"):
         moments.location_and_scale()
+
+
+@pytest.mark.parametrize("first", [0, 7])
+def test_without_a_frame_they_are_as_if_it_had_never_been_added(first):
+    rng = np.random.default_rng(4)
+    frames = list(rng.normal(5, 2, (8, 2, 32, 32)).astype(np.float32))
+    paddings = [rng.random((32, 32)) < 0.3 for _ in frames]
+    all_of_them, others = RunningMoments(), RunningMoments()
+    for number, (maps, padding) in enumerate(zip(frames, paddings, strict=True)):
+        all_of_them.add(maps, padding)
+        if number != first:
+            others.add(maps, padding)
+    found = all_of_them.without(frames[first], paddings[first]).location_and_scale()
+    for one, expected in zip(found, others.location_and_scale(), strict=True):
+        np.testing.assert_allclose(one, expected, rtol=1e-5)
