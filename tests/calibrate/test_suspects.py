@@ -22,10 +22,15 @@ def good_maps(number):
     return np.stack([cv2.GaussianBlur(random.gamma(4, 1, SHAPE[1:]).astype(np.float32), (0, 0), 2) for _ in range(2)])
 
 
-def with_defect(maps, size=8):
+def with_defect(maps, size=8, times=4):
     maps = maps.copy()
-    maps[:, 10 : 10 + size, 20 : 20 + size] *= 4
+    maps[:, 10 : 10 + size, 20 : 20 + size] *= times
     return maps
+
+
+def lit(maps, number):
+    """What parts show that differ as a whole: their scores differ more."""
+    return maps * np.float32(np.exp(np.random.default_rng(number).normal(0, 0.2)))
 
 
 def test_a_score_far_above_the_others_stands_out():
@@ -86,7 +91,8 @@ def test_so_many_as_may_not_be_rejected_are_a_kind_of_good_part():
 def test_in_a_small_fit_a_defective_frame_does_not_hide_itself(frames):
     usual = UsualFrames(min_area=9, share=0.05)
     for number in range(frames):
-        usual.add(str(number), with_defect(good_maps(number)) if number == 5 else good_maps(number))
+        maps = lit(good_maps(number), number)
+        usual.add(str(number), with_defect(maps, times=200) if number == 5 else maps)
     usual.location_and_scale()
     assert usual.left_out == {"5"}
 
