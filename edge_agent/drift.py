@@ -8,6 +8,7 @@ from typing import get_args
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from edge_agent.frame_limits import brightness_and_contrast
 from edge_agent.thresholds import Figure, Usual
@@ -24,6 +25,13 @@ _MAD_TO_DEVIATION = 1.4826
 FIGURES: tuple[Figure, ...] = get_args(Figure)
 # With fewer, what is usual is known too badly: with 10, every fifth station would give a false alarm.
 FEWEST_FRAMES = 30
+# Of the middle; of the score by its logarithm. An LED gives 0.3 % less light a kelvin warmer, brightness, contrast and
+# sharpness follow it, and a short calibration of parts that look alike does not show that.
+_LEAST_SPREAD = 0.01
+# Parts between two alarms while nothing drifts, of all figures together: what docs/results/drift.md asks for.
+_LEAST_INTERVAL = 100_000
+_BOUND_95 = 1.64
+_WIDER = 1.1
 
 
 def figures_of(frame: Frame, score: float) -> dict[Figure, float]:
@@ -49,16 +57,36 @@ def sharpness(frame: Frame) -> float:
 
 
 def usual_of(measured: Mapping[Figure, list[float]]) -> dict[Figure, Usual]:
-    """Return median and spread of each figure of good frames; what never varies, or has few frames, is not watched."""
+    """Return middle and spread of each figure of good frames; what never varies, or has few frames, is not watched.
+
+    The middle is the median. The spread is the median absolute deviation, but at least 1 % of the middle, and wide
+    enough that such frames in random order give no alarm: parts of two kinds are no drift.
+    """
     found = {}
     for name, values in measured.items():
         if len(values) < FEWEST_FRAMES:
             continue
         middle = float(np.median(values))
-        spread = _MAD_TO_DEVIATION * float(np.median(np.abs(np.asarray(values) - middle)))
+        distances = np.asarray(values) - middle
+        spread = _MAD_TO_DEVIATION * float(np.median(np.abs(distances)))
         if spread > 0:
+            spread = max(spread, _LEAST_SPREAD * (1.0 if name == "score" else middle))
+            while not (_is_quiet(distances / spread) and _is_quiet(-distances / spread)):
+                spread *= _WIDER
             found[name] = Usual(middle=middle, spread=spread)
     return found
+
+
+def _is_quiet(distances: npt.NDArray[np.float64]) -> bool:
+    """Return whether a sum of such distances, in random order, reaches the limit too seldom to be an alarm.
+
+    A sum whose steps x have a mean of exp(r x) of at most 1 takes at least exp(r limit) steps to its limit (Lorden,
+    Annals of Mathematical Statistics 42, 1971). That mean is known from few frames, so its 95 % bound counts.
+    """
+    rate = math.log(2 * len(FIGURES) * _LEAST_INTERVAL) / LIMIT
+    steps = np.minimum(distances, MOST_OF_ONE_PART) - ALLOWANCE
+    growth = np.exp(rate * steps)
+    return bool(growth.mean() + _BOUND_95 * growth.std() / math.sqrt(len(growth)) <= 1)
 
 
 class DriftWatch:

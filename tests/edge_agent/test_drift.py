@@ -72,6 +72,49 @@ def test_a_figure_that_never_varied_is_not_watched():
     assert feed(DriftWatch(usual), [{"score": 3.0, "brightness": 99.0}] * 200) is None
 
 
+def lamp_of(watch, values):
+    """Return for which share of the parts a drift was said."""
+    return np.mean([feed(watch, [{"brightness": value}]) is not None for value in values])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.35, 0.4, 0.5])
+@pytest.mark.parametrize("count", [50, 200])
+def test_good_parts_of_two_kinds_are_no_drift_and_a_shift_of_both_is(share, count):
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+
+        def parts(number, random=random):
+            return random.normal(120, 1.5, number) + 15 * (random.random(number) < share)
+
+        usual = usual_of({"brightness": parts(count).tolist()})
+        assert lamp_of(DriftWatch(usual), parts(5000)) == 0, seed
+        if share != 0.5:
+            assert feed(DriftWatch(usual), ({"brightness": v} for v in parts(50) + 15)) is not None, seed
+
+
+def test_parts_of_one_kind_are_watched_as_closely_as_they_vary():
+    for seed in range(20):
+        values = np.random.default_rng(seed).normal(100, 3, 200)
+        deviation = 1.4826 * np.median(np.abs(values - np.median(values)))
+        assert usual_of({"brightness": values.tolist()})["brightness"].spread == pytest.approx(deviation)
+
+
+def test_a_lamp_that_wanders_by_half_a_percent_is_no_drift_and_one_that_fades_is():
+    random = np.random.default_rng(3)
+    usual = usual_of({"brightness": random.normal(120, 0.1, 200).tolist()})
+    day = 120 + 0.5 * np.sin(np.linspace(0, 2 * np.pi, 20_000)) + random.normal(0, 0.1, 20_000)
+    assert lamp_of(DriftWatch(usual), day) == 0
+    assert feed(DriftWatch(usual), ({"brightness": v} for v in random.normal(0.975 * 120, 0.1, 50))) is not None
+
+
+def test_the_least_spread_is_one_percent():
+    near = np.linspace(-0.001, 0.001, 30)
+    usual = usual_of({"sharpness": (4 + near).tolist(), "contrast": (40 + near).tolist(), "score": near.tolist()})
+    assert {name: found.spread for name, found in usual.items()} == pytest.approx(
+        {"sharpness": 0.04, "contrast": 0.4, "score": 0.01}
+    )
+
+
 def test_the_figures_are_of_the_frame():
     random = np.random.default_rng(2)
     sharp = random.integers(0, 255, (80, 96, 3)).astype(np.uint8)
