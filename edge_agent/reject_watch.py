@@ -24,22 +24,29 @@ class RejectWatch:
     def reset(self) -> None:
         """Begin anew: a person has looked."""
         self._in_a_row: dict[Verdict, int] = {"PASS": 0, "FAIL": 0, "INVALID": 0}
+        self._none_passed = 0
         self._last: deque[bool] = deque(maxlen=LAST_PARTS)
 
     def add(self, verdict: Verdict) -> None:
         """Take one verdict into account."""
         self._in_a_row = {kind: count + 1 if kind == verdict else 0 for kind, count in self._in_a_row.items()}
+        self._none_passed = 0 if verdict == "PASS" else self._none_passed + 1
         self._last.append(verdict != "PASS")
 
     @property
     def reason_to_halt(self) -> str | None:
-        """Why the station must stop until a person resumes it; None if it need not."""
-        for verdict, most, reason in (
-            ("FAIL", self._alarms.max_consecutive_fail, "max_consecutive_fail"),
-            ("INVALID", self._alarms.max_consecutive_invalid, "max_consecutive_invalid"),
-        ):
-            if most is not None and self._in_a_row[verdict] >= most:  # type: ignore[index]
-                return reason
+        """Why the station must stop until a person resumes it; None if it need not.
+
+        FAIL and INVALID in turn are no row of either. Where both are limited, the larger limit holds for both together;
+        where only one is, the line has said nothing of the other, which interrupts the row.
+        """
+        fail, invalid = self._alarms.max_consecutive_fail, self._alarms.max_consecutive_invalid
+        if fail is not None and self._in_a_row["FAIL"] >= fail:
+            return "max_consecutive_fail"
+        if invalid is not None and self._in_a_row["INVALID"] >= invalid:
+            return "max_consecutive_invalid"
+        if fail is not None and invalid is not None and self._none_passed >= max(fail, invalid):
+            return "max_consecutive_fail" if fail >= invalid else "max_consecutive_invalid"
         return None
 
     @property

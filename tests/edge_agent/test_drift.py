@@ -153,6 +153,28 @@ def test_invalid_parts_in_a_row_halt():
     assert watch.reason_to_halt == "max_consecutive_invalid"
 
 
+@pytest.mark.parametrize(
+    ("fail", "invalid", "reason"),
+    [
+        (20, 20, "max_consecutive_fail"),
+        (20, 5, "max_consecutive_fail"),
+        (5, 20, "max_consecutive_invalid"),
+        (20, None, None),
+        (None, 20, None),
+        (None, None, None),
+    ],
+)
+def test_fail_and_invalid_in_turn_halt_at_the_larger_limit_where_both_have_one(fail, invalid, reason):
+    watch = watch_of(max_consecutive_fail=fail, max_consecutive_invalid=invalid)
+    for verdict in ("PASS", *("FAIL", "INVALID") * 9, "FAIL"):
+        watch.add(verdict)
+        assert watch.reason_to_halt is None
+    watch.add("INVALID")
+    assert watch.reason_to_halt == reason
+    watch.add("PASS")
+    assert watch.reason_to_halt is None
+
+
 def test_what_the_line_does_not_say_is_not_watched():
     watch = watch_of()
     for _ in range(500):
