@@ -98,8 +98,8 @@ class Agent:
         )
 
         self._engine_watch = EngineWatch(self._state, self._live)
-        self._watch = StationWatch(self._state, self._live, station.alarms)
         self._keeper = FrameKeeper(station, self._live)
+        self._watch = StationWatch(self._state, self._live, self._keeper, station.alarms)
         self._inspector = Inspector(
             station.trigger,
             self._capture,

@@ -115,7 +115,7 @@ class CommandHandler:
 
     def _pause(self) -> str | None:
         """Inspect nothing until `resume`."""
-        self._state.halted = "paused"
+        self._watch.halt("paused")
         return None
 
     def _select(self, command: Command) -> bool:
@@ -154,7 +154,19 @@ class CommandHandler:
         """Collect frames for new thresholds while the old ones go on, or return why that cannot be."""
         if command.frames is None:
             return "'recalibrate' needs to know how many frames. Send \"frames\", for example 200."
+        if not self._state.is_inspecting:
+            return self._why_nothing_would_come()
         return self._keeper.begin_collection(command.frames)
+
+    def _why_nothing_would_come(self) -> str:
+        fix = (
+            "Send 'resume' or 'reload', then this again before the next parts come: while frames are collected, FAIL "
+            "does not halt."
+            if self._state.name == "halted"
+            else "Mend that, then send this again."
+        )
+        why = next(iter(self._state.reasons()), "")
+        return f"no part is inspected: the state is {self._state.name} ({why}), and no frame would come. {fix}"
 
     def _reload(self) -> str | None:
         """Take the thresholds in force now, or keep the old ones and return why."""

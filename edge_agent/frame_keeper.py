@@ -59,6 +59,11 @@ class FrameKeeper:
         """Why the last frame could not be kept; None if it could."""
         return self._writer.error
 
+    @property
+    def is_collecting(self) -> bool:
+        """Whether frames are collected for new thresholds."""
+        return self._collection is not None
+
     def content(self) -> dict[str, Any]:
         """Return what a message says of it."""
         counts: dict[str, Any] = {"dropped": self._dropped, "failed": self._writer.failed}

@@ -33,14 +33,17 @@ class RejectWatch:
         self._none_passed = 0 if verdict == "PASS" else self._none_passed + 1
         self._last.append(verdict != "PASS")
 
-    @property
-    def reason_to_halt(self) -> str | None:
-        """Why the station must stop until a person resumes it; None if it need not.
+    def reason_to_halt(self, *, bears_fail: bool = False) -> str | None:
+        """Return why the station must stop until a person resumes it; None if it need not.
 
         FAIL and INVALID in turn are no row of either. Where both are limited, the larger limit holds for both together;
         where only one is, the line has said nothing of the other, which interrupts the row.
+
+        Args:
+            bears_fail: No number of FAIL is too many now.
         """
-        fail, invalid = self._alarms.max_consecutive_fail, self._alarms.max_consecutive_invalid
+        fail = None if bears_fail else self._alarms.max_consecutive_fail
+        invalid = self._alarms.max_consecutive_invalid
         if fail is not None and self._in_a_row["FAIL"] >= fail:
             return "max_consecutive_fail"
         if invalid is not None and self._in_a_row["INVALID"] >= invalid:

@@ -139,18 +139,18 @@ def test_rejects_in_a_row_halt_and_a_good_part_between_them_does_not():
     watch = watch_of(max_consecutive_fail=3)
     for verdict in ("FAIL", "FAIL", "PASS", "FAIL", "FAIL", "INVALID", "FAIL", "FAIL"):
         watch.add(verdict)
-        assert watch.reason_to_halt is None
+        assert watch.reason_to_halt() is None
     watch.add("FAIL")
-    assert watch.reason_to_halt == "max_consecutive_fail"
+    assert watch.reason_to_halt() == "max_consecutive_fail"
     watch.reset()
-    assert watch.reason_to_halt is None
+    assert watch.reason_to_halt() is None
 
 
 def test_invalid_parts_in_a_row_halt():
     watch = watch_of(max_consecutive_invalid=2)
     watch.add("INVALID")
     watch.add("INVALID")
-    assert watch.reason_to_halt == "max_consecutive_invalid"
+    assert watch.reason_to_halt() == "max_consecutive_invalid"
 
 
 @pytest.mark.parametrize(
@@ -168,18 +168,18 @@ def test_fail_and_invalid_in_turn_halt_at_the_larger_limit_where_both_have_one(f
     watch = watch_of(max_consecutive_fail=fail, max_consecutive_invalid=invalid)
     for verdict in ("PASS", *("FAIL", "INVALID") * 9, "FAIL"):
         watch.add(verdict)
-        assert watch.reason_to_halt is None
+        assert watch.reason_to_halt() is None
     watch.add("INVALID")
-    assert watch.reason_to_halt == reason
+    assert watch.reason_to_halt() == reason
     watch.add("PASS")
-    assert watch.reason_to_halt is None
+    assert watch.reason_to_halt() is None
 
 
 def test_what_the_line_does_not_say_is_not_watched():
     watch = watch_of()
     for _ in range(500):
         watch.add("FAIL")
-    assert watch.reason_to_halt is None
+    assert watch.reason_to_halt() is None
     assert not watch.rejects_too_many
 
 

@@ -82,7 +82,7 @@ class Stand:
             self.answers,
             state,
             EngineWatch(state, live),
-            StationWatch(state, live, self.station.alarms),
+            StationWatch(state, live, self.keeper, self.station.alarms),
             self.keeper,
         )
 

@@ -75,6 +75,13 @@ def fit(station, recipe, *more):
     return edge_calibrate(["fit", str(recipe), "--station", str(station.config), "--false-reject-rate", RATE, *more])
 
 
+def recalibrate(plc, correlation_id, frames):
+    plc.client.publish(plc.topics.command, encode_command("recalibrate", correlation_id, frames=frames))
+    while (reply := plc.replies.get(timeout=20))["correlation_id"] != correlation_id:
+        pass
+    return reply
+
+
 def newest(station):
     return collections_below(station.folder / "state")[-1]
 
@@ -153,17 +160,11 @@ def test_the_command_says_why_it_cannot_be_obeyed(line):
     _, plc = line
     assert "how many frames" in plc.command("recalibrate", "1")["problem"]
 
-    def recalibrate(correlation_id, frames):
-        plc.client.publish(plc.topics.command, encode_command("recalibrate", correlation_id, frames=frames))
-        while (reply := plc.replies.get(timeout=20))["correlation_id"] != correlation_id:
-            pass
-        return reply
-
-    assert recalibrate("2", 5000)["ok"]
-    assert "a collection runs" in recalibrate("3", 10)["problem"]
+    assert recalibrate(plc, "2", 5000)["ok"]
+    assert "a collection runs" in recalibrate(plc, "3", 10)["problem"]
     assert plc.command("reload", "4")["ok"]
     time.sleep(1.1)
-    assert recalibrate("5", 10)["ok"]
+    assert recalibrate(plc, "5", 10)["ok"]
 
 
 def test_a_collection_ends_where_the_thresholds_change_or_the_agent_stops(line, recipe):
@@ -202,6 +203,43 @@ def test_a_station_that_does_not_run_is_said(recipe, tmp_path, capsys, start_age
     station.kill()
     assert fit(station, recipe, "--frames", "20") == 75
     assert "does not reply" in capsys.readouterr().err
+
+
+@pytest.fixture
+def changed_frames(frames):
+    """Parts in another light: every one is rejected."""
+    for path in frames.glob("*.png"):
+        cv2.imwrite(str(path), cv2.convertScaleAbs(cv2.imread(str(path)), alpha=0.7))
+    return frames
+
+
+def test_a_line_that_rejects_everything_is_collected_from_and_halts_only_then(recipe, changed_frames, start_agent):
+    station, plc = start_agent(recipe, changed_frames, alarms={"max_consecutive_fail": 3})
+    plc.wait_for_state("ready")
+    assert [plc.ask(str(number))["verdict"] for number in range(3)] == ["FAIL"] * 3
+    plc.wait_for_state("halted", "max_consecutive_fail")
+    problem = recalibrate(plc, "0", 20)["problem"]
+    assert "no part is inspected: the state is halted (max_consecutive_fail)" in problem
+    assert "Send 'resume' or 'reload'" in problem
+    assert collections_below(station.folder / "state") == []
+
+    assert plc.command("resume", "1")["ok"]
+    assert recalibrate(plc, "2", 20)["ok"]
+    assert [plc.ask(f"collected {number}")["verdict"] for number in range(20)] == ["FAIL"] * 20
+    wait_until(lambda: read_status(newest(station)).ended)
+    assert (read_status(newest(station)).ended, read_status(newest(station)).collected) == ("complete", 20)
+    assert plc.ask("one more")["verdict"] == "FAIL"
+    plc.wait_for_state("halted", "max_consecutive_fail")
+
+
+def test_a_halt_ends_a_collection_so_that_nobody_waits_for_frames_that_do_not_come(recipe, frames, start_agent):
+    station, plc = start_agent(recipe, frames)
+    plc.wait_for_state("ready")
+    assert recalibrate(plc, "1", 20)["ok"]
+    plc.ask("1")
+    assert plc.command("pause", "2")["ok"]
+    wait_until(lambda: read_status(newest(station)).ended == "paused")
+    assert read_status(newest(station)).collected == 1
 
 
 def archived(folder, kind):
