@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from calibrate.unit import GOOD
+from calibrate.unit import GOOD, way_out
 from edge_agent.thresholds import Promise, Unit
 from engines.errors import PromiseError
 
@@ -76,21 +76,24 @@ def check_enough_groups(
         wished_rate: Share of new good parts that may be rejected.
         confident: Ask that the 95 % upper bound meets it.
         unit: What one group is.
-        given: New groups in all, where half of them had to say what is usual.
+        given: New groups in all, where half of them had to say what is usual; None where the n are all that there are, and
+            half of those to come will.
 
     Raises:
         PromiseError: There are too few groups; the message says how many more are needed.
     """
     rejected = _most_rejected(n, wished_rate, confident=confident)
     if rejected is None:
-        needed, there, why = groups_needed(wished_rate, confident=confident), n, ""
-        if given is not None:
-            needed, there, why = in_all(needed), given, ", of which half say what is usual"
+        needed = groups_needed(wished_rate, confident=confident)
+        if given is None:
+            more, why = more_needed(needed, n, halved=0), f"{needed} must set the limit, and half of new ones say"
+        else:
+            more, why = in_all(needed) - given, f"{in_all(needed)} in all, of which half say"
         raise PromiseError(
             f"{n} {GOOD[unit]} cannot promise a false-reject rate of {wished_rate:g}"
             f"{' with 95 % confidence' if confident else ''}: with {n} the least expected rate is {1 / (n + 1):.4f} "
             f"(95 % bound {rate_bound(n, 1):.4f}).",
-            fix=f"Add {needed - there} more set-aside {GOOD[unit]} ({needed} in all{why}), or wish for a higher rate.",
+            fix=f"Add {more} more {GOOD[unit]} ({why} what is usual), or wish for a higher rate.{way_out(unit)}",
         )
     return rejected
 
@@ -100,6 +103,17 @@ def groups_needed(wished_rate: float, *, confident: bool) -> int:
     if confident:
         return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-wished_rate) - 1e-9)
     return math.ceil(1 / wished_rate - 1 - 1e-9)
+
+
+def more_needed(needed: int, n: int, *, halved: int) -> int:
+    """Return how many new groups it takes to make n groups that give the factor so many as are needed.
+
+    Args:
+        needed: More than n.
+        n: Groups that give it now.
+        halved: New groups until now; the first half of all new ones, rounded down, says what is usual.
+    """
+    return 2 * (needed - n) - (halved % 2 == 0)
 
 
 def in_all(needed: int) -> int:

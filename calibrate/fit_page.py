@@ -8,7 +8,7 @@ from itertools import product, takewhile
 from pathlib import Path
 from typing import Any
 
-from calibrate.conformal import groups_needed, in_all, rate_bound
+from calibrate.conformal import groups_needed, more_needed, rate_bound
 from calibrate.figures import percent
 from calibrate.fitted_frames import read_fitted_frames
 from calibrate.known_frames import read_known_frames
@@ -144,9 +144,11 @@ def _support(promise: Promise, *, is_halved: bool) -> Iterator[str]:
     )
     missing = [(wish, groups_needed(wish, confident=False)) for wish in _WISHES if promise.expected_rate > wish]
     for wish, needed in missing:
-        more = in_all(needed) - in_all(promise.groups) if is_halved else needed - promise.groups
-        half = ", half of which say what is usual" if is_halved else ""
-        yield f"To promise {percent(wish)}, {needed:,} {GOOD[promise.unit]} are needed: {more:,} more{half}."
+        more = more_needed(needed, promise.groups, halved=1 if is_halved else 0)
+        yield (
+            f"To promise {percent(wish)}, {needed:,} {GOOD[promise.unit]} are needed: {more:,} more, half of which say what "
+            "is usual."
+        )
     if promise.unit == "block":
         yield BLOCK_NOTE
     yield (

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from calibrate.division import GoodFrames, divide
 from calibrate.groups import GroupBy, blocks, groups_of, merged_names
 from calibrate.known_frames import read_known_frames
+from calibrate.unit import GOOD, unit_of
 from engines.command_line import track
 from engines.errors import DatasetError, FrameError, UsageError
 from engines.images import pixel_sha256, read_image
-from engines.next_fit import FEWEST_TO_HALVE, FEWEST_USUAL, parts_to_halve
 from engines.parallel import map_ahead
 from engines.sample_split import Sample
 from engines.survey import check_few_unusable
 from engines.training_folder import list_good_images
 
 Use = Literal["location", "factor", "excluded"]
-# With fewer known frames, or a smaller share of them, new ones say better what is usual.
-_ENOUGH_KNOWN = 20
-_LEAST_SHARE_KNOWN = 0.1
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,8 @@ def assign_uses(
 ) -> list[FitFrame]:
     """Say what each frame of a folder is used for.
 
-    Frames that trained the network tell what is usual; only those that it never saw give the factor. Where it knows
-    none or few of them, the first half of the new groups, in order of their names, tells what is usual.
+    Frames that trained the network tell what is usual; only those that it never saw give the factor. Of groups that the
+    recipe does not know, the first half, in order of their names, tells what is usual, too; see `divide`.
 
     Args:
         recipe_folder: It knows which frames trained the network.
@@ -58,10 +55,12 @@ def assign_uses(
             None takes `groups.csv` where it is there, else what training was told of the frames that it got, else
             each frame.
         needed: Groups that must give the factor for the promise that is wished: with fewer after halving, a few known
-            frames tell what is usual after all, so that more frames never promise less.
+            frames tell what is usual after all.
 
     Raises:
         DatasetError: The folder is none of good parts, the frames cannot be used, or the network saw all of them.
+        PromiseError: Some groups are new to the recipe, and once half of them say what is usual, fewer than `needed` are
+            left; the message says how many more it takes.
         UsageError: A file to exclude is not there.
     """
     known = read_known_frames(recipe_folder)
@@ -87,10 +86,24 @@ def assign_uses(
         )
     if len(unseen) > len(fresh):
         print(f"{len(unseen) - len(fresh)} frames belong to groups that trained the network: left out", file=sys.stderr)
-    location, factor = _divide(images, seen, fresh, total=len(samples), needed=needed)
+    good = GoodFrames(images, taught=seen, unseen=fresh, named=known.uses.keys(), total=len(samples))
+    location, factor = divide(good, needed=needed)
+    _say_mixed(good, factor)
     frames = [FitFrame(s.path, s.sha256, s.group, "location") for s in location]
     frames += [FitFrame(s.path, s.sha256, s.group, "factor") for s in factor]
     return frames + [FitFrame(s.path, s.sha256, s.group, "excluded") for s in all_samples if s.sha256 in left_out]
+
+
+def _say_mixed(good: GoodFrames, factor: Sequence[Sample]) -> None:
+    groups = {s.group for s in factor}
+    new = len(groups & good.new_groups())
+    if 0 < new < len(groups):
+        unit = GOOD[unit_of({s.sha256: s.group for s in factor})]
+        print(
+            f"The limit comes from {len(groups) - new} {unit} that the recipe knows and {new} that it does not, and the "
+            "promise is for such a mixture. If all that come will be like the new ones, fit on those alone.",
+            file=sys.stderr,
+        )
 
 
 def _read_samples(
@@ -148,29 +161,3 @@ def _hash_of(path: Path) -> str | FrameError:
         return pixel_sha256(read_image(path))
     except FrameError as problem:
         return problem
-
-
-def _divide(
-    images: Path, seen: Sequence[Sample], fresh: Sequence[Sample], *, total: int, needed: int
-) -> tuple[Sequence[Sample], Sequence[Sample]]:
-    """Return the frames that give location and scale, and those that give the factor.
-
-    A few known frames do not say what is usual: then the first half of the new groups does, where it has more frames.
-    """
-    order = list(dict.fromkeys(s.group for s in fresh))
-    first = set(order[: len(order) // 2])
-    half = [s for s in fresh if s.group in first]
-    location, factor = seen, fresh
-    few = len(seen) < max(_ENOUGH_KNOWN, _LEAST_SHARE_KNOWN * total)
-    can_halve = len(order) - len(first) >= needed or len(seen) < FEWEST_USUAL
-    if few and can_halve and len(order) >= FEWEST_TO_HALVE and len(half) > len(seen):
-        location, factor = half, [s for s in fresh if s.group not in first]
-    if len(location) < FEWEST_USUAL:
-        parts = parts_to_halve(min(Counter(s.group for s in fresh).values()))
-        raise DatasetError(
-            f"{images} holds {len(order)} good parts that the network never saw ({len(fresh)} frames), and {len(seen)} "
-            f"frames that trained it: {FEWEST_USUAL} at least must say what is usual.",
-            fix=f"Record {parts - len(order)} more good parts: half of all give location and scale, the other "
-            "half the factor. Or add the frames that trained the network.",
-        )
-    return location, factor

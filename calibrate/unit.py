@@ -38,6 +38,15 @@ def unit_of(groups: Mapping[str, str]) -> Unit:
     return "block" if all(map(_BLOCK.fullmatch, groups.values())) else "part"
 
 
+def way_out(unit: Unit) -> str:
+    """Say what to do where the groups are no parts after all, so that more parts make no more of them; else empty."""
+    if unit != "part":
+        return ""
+    return (
+        " If the groups are nests or carriers and not parts, and each frame shows another part, give --group-by none."
+    )
+
+
 def rests_on(promise: Promise) -> str:
     """Say what a promise rests on: 40 good parts (120 frames)."""
     frames = "" if promise.unit == "frame" else f" ({promise.frames} frames)"

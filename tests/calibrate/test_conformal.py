@@ -23,7 +23,7 @@ def test_19_parts_are_just_enough_for_one_in_twenty():
     factor, promise = conformal_factor(list(range(19)), wished_rate=0.05, confident=False, frames=19)
     assert factor == 18
     assert promise.expected_rate == pytest.approx(0.05)
-    with pytest.raises(PromiseError, match="Add 1 more set-aside good parts"):
+    with pytest.raises(PromiseError, match="Add 1 more good parts"):
         conformal_factor(list(range(18)), wished_rate=0.05, confident=False, frames=18)
 
 

@@ -62,7 +62,8 @@ def test_damaged_files_are_named_and_skipped_while_they_are_few(
 
 def test_a_wish_beyond_the_parts_is_refused_and_changes_nothing(recipe, good_frames_folder, capsys):
     assert fit(recipe, good_frames_folder, rate="0.01") == 65
-    assert "Add 79 more set-aside good frames (99 in all)" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "Add 157 more good frames (99 must set the limit, and half of new ones say what is usual)" in told
     assert revision_names(recipe) == []
 
 
@@ -192,8 +193,8 @@ def test_thresholds_under_which_a_test_piece_passes_are_refused(recipe, good_fra
     folder = tmp_path / "spoiled"
     shutil.copytree(good_frames_folder, folder)
     for seed in range(12):
-        frame = np.random.default_rng(seed).integers(0, 256, (80, 96, 3), np.uint8)
-        cv2.imwrite(str(folder / f"noise{seed}.png"), frame)
+        noise = np.random.default_rng(seed).integers(0, 256, (80, 96, 3), np.uint8)
+        cv2.imwrite(str(folder / f"new{seed:02d}.png"), draw_part(500 + seed) if seed < 6 else noise)
     assert fit(recipe, folder, rate="0.05") == 78
     told = capsys.readouterr().err
     assert "would pass" in told
