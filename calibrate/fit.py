@@ -123,9 +123,9 @@ def fit(
     revision = ThresholdRevision(location, scale, calibration)
     if must_reject_test_pieces:
         check_test_pieces(engine, revision)
-    scores = {frame.path.name: unseen.scores[frame.sha256] for frame in frames if frame.use == "factor"}
-    note = printable(" ".join([wish.note, *find_doubts(engine, revision, scores, wish.sensitivity)]).strip())
-    revision = replace(revision, calibration=calibration.model_copy(update={"note": note}))
+        scores = {frame.path.name: unseen.scores[frame.sha256] for frame in frames if frame.use == "factor"}
+        note = printable(" ".join([wish.note, *find_doubts(engine, revision, scores, wish.sensitivity)]).strip())
+        revision = replace(revision, calibration=calibration.model_copy(update={"note": note}))
     also = _card_file(engine, frames, revision) if with_card else {}
     return _save(engine.folder, revision, images_csv(frames, unseen.scores), also)
 
