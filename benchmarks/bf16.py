@@ -19,7 +19,7 @@ import torch  # noqa: E402
 
 from edge_agent.synthetic import SyntheticPart  # noqa: E402
 from engines.corruptions import Corruptor  # noqa: E402
-from engines.device import Device, is_faster_in_bf16, set_threads  # noqa: E402
+from engines.device import Device, choose_device, set_threads  # noqa: E402
 from engines.machine import describe_machine  # noqa: E402
 from engines.objective import Pair  # noqa: E402
 from engines.schedule import Schedule  # noqa: E402
@@ -27,7 +27,7 @@ from engines.trainer import Trainer  # noqa: E402
 
 STEPS, BATCH, FRAMES, RATE = 5, 8, 20, 1e-3
 DEVICES = (Device("cpu", torch.bfloat16), Device("cpu", None))
-CHOSEN = DEVICES[0 if is_faster_in_bf16() else 1].precision
+CHOSEN = choose_device("cpu").precision
 
 
 def main() -> int:
@@ -50,7 +50,7 @@ def main() -> int:
     print(describe_machine())
     print(", ".join(f"{name} {statistics.median(times[name] for times in rounds):.3f} s a step" for name in trainers))
     print(f"bf16 over fp32 {ratio:.2f}, median of {len(rounds)}; a training here uses {CHOSEN}")
-    return 0 if (ratio < 1) == is_faster_in_bf16() else 1
+    return 0 if (ratio < 1) == (CHOSEN == "bf16") else 1
 
 
 def time_of_steps(trainer: Trainer, pair: Pair) -> float:

@@ -34,8 +34,8 @@ def describe(revision: ThresholdRevision) -> Iterator[str]:
         more = len(calibration.suspects) - _SHOWN_SUSPECTS
         yield f"Suspects, which stand out among the good frames: {shown}{f' and {more} more' if more > 0 else ''}."
         yield (
-            "Look at them. Few have no say in what is usual, many are a kind of good part; all count for the promise. "
-            "If one shows no good part, fit again with --exclude NAME."
+            "Look at them, all count for the promise; if one shows no good part, fit again with --exclude NAME. In what is "
+            "usual a few have no say; more than may be rejected do, as a kind of good part."
         )
     if calibration.ignored_share:
         yield f"Never inspected: {percent(calibration.ignored_share)} of the region, as --ignore says."

@@ -102,7 +102,6 @@ def fit(
         group_by=wish.group_by,
         needed=groups_needed(wish.false_reject_rate, confident=wish.confident),
     )
-    wish = _with_doubt(engine.folder, wish, frames)
     unit = _unit_of_enough(engine.folder, wish, frames)
     shown: dict[str, tuple[float, float]] = {}
     usual = _usual_frames(engine, frames, UsualFrames(min_area, wish.false_reject_rate), ignored, shown)
@@ -123,9 +122,7 @@ def fit(
     revision = ThresholdRevision(location, scale, calibration)
     if must_reject_test_pieces:
         check_test_pieces(engine, revision)
-        scores = {frame.path.name: unseen.scores[frame.sha256] for frame in frames if frame.use == "factor"}
-        note = printable(" ".join([wish.note, *find_doubts(engine, revision, scores, wish.sensitivity)]).strip())
-        revision = replace(revision, calibration=calibration.model_copy(update={"note": note}))
+        revision = _with_doubts(engine, revision, wish, frames, unseen)
     also = _card_file(engine, frames, revision) if with_card else {}
     return _save(engine.folder, revision, images_csv(frames, unseen.scores), also)
 
@@ -146,12 +143,15 @@ def _unit_of_enough(recipe_folder: Path, wish: FitWish, frames: Sequence[FitFram
     return unit
 
 
-def _with_doubt(recipe_folder: Path, wish: FitWish, frames: Sequence[FitFrame]) -> FitWish:
-    if wish.is_new:
-        return wish
+def _with_doubts(
+    engine: RecipeEngine, revision: ThresholdRevision, wish: FitWish, frames: Sequence[FitFrame], unseen: _Unseen
+) -> ThresholdRevision:
     counted = {frame.sha256: frame.path.name for frame in frames if frame.use != "excluded"}
-    doubt = read_known_frames(recipe_folder).doubt(counted)
-    return replace(wish, note=f"{wish.note} {doubt}".strip())
+    unknown = "" if wish.is_new else read_known_frames(engine.folder).doubt(counted)
+    scores = {counted[sha256]: score_of_it for sha256, score_of_it in unseen.scores.items()}
+    doubts = find_doubts(engine, revision, scores, wish.sensitivity)
+    note = printable(" ".join(filter(None, [wish.note, unknown, *doubts])))
+    return replace(revision, calibration=revision.calibration.model_copy(update={"note": note}))
 
 
 def _factor(wish: FitWish, unseen: _Unseen, unit: Unit) -> tuple[float, Promise]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from edge_agent.inspection import Mask
 from edge_agent.thresholds import ThresholdRevision, load_thresholds
-from engines.dataset import fit_frame
+from engines.dataset import fit_named
 from engines.errors import DatasetError, FrameError
 from engines.images import Frame, read_image
 from engines.padding import padding_on_maps
@@ -108,10 +108,7 @@ class RecipeEngine:
         Raises:
             DatasetError: It has another size than the recipe's frames and the recipe was not trained with `--resize`.
         """
-        try:
-            pixels, valid_xywh_px = fit_frame(original, self.recipe.frame_shape, self.recipe.resize)
-        except DatasetError as problem:
-            raise DatasetError(f"{path}: {problem.problem}", fix=problem.fix) from problem
+        pixels, valid_xywh_px = fit_named(path, original, self.recipe.frame_shape, self.recipe.resize)
         return LoadedFrame(pixels, valid_xywh_px, (original.shape[0], original.shape[1]))
 
     def maps(self, frame: Frame) -> Maps:

@@ -62,7 +62,11 @@ def read_fitted(path: Path, shape: Shape, mode: Resize) -> tuple[Frame, Rectangl
         FrameError: The file cannot be used.
         DatasetError: It does not fit; both name the file.
     """
-    frame = read_image(path)
+    return fit_named(path, read_image(path), shape, mode)
+
+
+def fit_named(path: Path, frame: Frame, shape: Shape, mode: Resize) -> tuple[Frame, Rectangle]:
+    """Do as `fit_frame` does; the DatasetError names the file that the frame is of."""
     try:
         return fit_frame(frame, shape, mode)
     except DatasetError as problem:
