@@ -92,7 +92,9 @@ def test_an_inference_past_the_deadline(line):
     assert {result.action for result in results} == {"reject"}
     verdicts = [verdict for part in line.plc.parts.values() for verdict in part.verdicts]
     assert {verdict["verdict"] for verdict in verdicts} == {"INVALID"}
-    assert {reason for verdict in verdicts for reason in verdict["reasons"]} <= {"expired", "deadline", "no_frame"}
+    reasons = {reason for verdict in verdicts for reason in verdict["reasons"]}
+    # A machine that stands still for longer than the consumer's own timer gets the next part while this one waits.
+    assert reasons <= {"expired", "deadline", "no_frame", "overload"}
 
 
 @pytest.mark.parametrize("call", [1, 9])
