@@ -25,7 +25,7 @@ demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/run
 
 test: $(READY) mosquitto systemd
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 check: $(READY) lint gate opencv4 gige test
 

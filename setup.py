@@ -36,6 +36,7 @@ setup(
             "mypy",
             "psutil>=5",
             "pytest>=8",
+            "pytest-xdist>=3.7",
             "ruff",
             "scikit-learn>=1.3",
             "trustme>=1.2",

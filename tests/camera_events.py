@@ -20,5 +20,5 @@ def wait_for(camera, kind, limit_s=30.0):
     """Return the next event of a kind, whatever comes before it."""
     deadline = time.monotonic() + limit_s
     while not isinstance(event := camera.next_event(0.25), kind):
-        assert time.monotonic() < deadline, f"no {kind.__name__} within {limit_s} s"
+        assert time.monotonic() < deadline, f"no {kind} within {limit_s} s"
     return event

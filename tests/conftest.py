@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from awake_clock import AwakeClock
 from gige.fake_camera import FakeGigeCamera
 from parts import draw_part
 
@@ -50,6 +51,14 @@ def pytest_addoption(parser):
         metavar="DIR",
         help="real parts in MVTec AD layout (default: EDGE_DATA)",
     )
+
+
+@pytest.fixture
+def awake_s():
+    """A clock for bounds on what is told in seconds; call it."""
+    clock = AwakeClock()
+    yield clock
+    clock.stop()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from edge_agent.cli import main
 from edge_agent.masks import encode_png
 
 STATION = ["--site", "plant", "--station", "cell-1"]
-PLC = ["--consumer", "plc", "--trigger", "--interval-ms", "5"]
+PLC = ["--consumer", "plc", "--trigger", "--timeout-ms", "10000", "--interval-ms", "5"]
 
 
 def watch(port, *words):

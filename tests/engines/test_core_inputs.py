@@ -83,10 +83,10 @@ def test_the_high_pass_sees_no_brightness():
 
 @pytest.mark.parametrize("name", ["edges", "highpass", "grey"])
 def test_hues_of_one_grey_look_the_same(name):
-    tone = torch.tensor([0.114, 0.587, 0.299])
+    blue, green = 0.114, 0.587
     pictures = as_pictures(every_code())
     shifted = pictures * 0.5
-    other = shifted + torch.tensor([tone[1], -tone[0], 0.0]).reshape(1, 3, 1, 1) * 0.1
+    other = shifted + torch.tensor([green, -blue, 0.0]).reshape(1, 3, 1, 1) * 0.1
     module = CORE_INPUTS[name].module()
     torch.testing.assert_close(module(shifted), module(other), atol=1e-5, rtol=0)
 

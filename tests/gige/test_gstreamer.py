@@ -59,7 +59,7 @@ def test_a_gige_camera_delivers_newer_and_newer_pictures(start, ring, gige_camer
     assert steps.sum() < 128
 
 
-def test_an_unplugged_gige_camera_is_missed_within_2_s_and_comes_back(start, gige_camera):
+def test_an_unplugged_gige_camera_is_missed_within_2_s_and_comes_back(start, gige_camera, awake_s):
     camera = start(URI, patience=Patience(longest_retry_s=0.5))
     wait_event(camera, CameraOpened)
     camera.request(0)
@@ -67,13 +67,13 @@ def test_an_unplugged_gige_camera_is_missed_within_2_s_and_comes_back(start, gig
     for slot in range(3):
         camera.request(slot)
     gige_camera.unplug()
-    unplugged_s = time.monotonic()
+    unplugged_s = awake_s()
     while isinstance(event := camera.next_event(0.25), FrameCaptured | None):
-        assert time.monotonic() - unplugged_s < 2
+        assert awake_s() - unplugged_s < 2
         if event is not None:
             camera.request(event.slot)
     assert isinstance(event, CameraLost)
-    assert time.monotonic() - unplugged_s < 2
+    assert awake_s() - unplugged_s < 2
     # Still away.
     wait_event(camera, CameraLost)
     gige_camera.plug_in()

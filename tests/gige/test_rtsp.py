@@ -48,9 +48,14 @@ def ask(camera, ring, then=lambda: None):
     asked_ns = time.monotonic_ns()
     answer = camera.request(0, asked_ns)
     then()
-    while wait_for(camera, FrameCaptured).request != answer:
-        pass
-    return time_of(ring.slot(0)) - asked_ns
+    while True:
+        event = wait_for(camera, FrameCaptured | CameraLost)
+        if isinstance(event, CameraLost):
+            # The machine stood still for longer than a camera may.
+            wait_for(camera, CameraOpened)
+            answer = camera.request(0, asked_ns)
+        elif event.request == answer:
+            return time_of(ring.slot(0)) - asked_ns
 
 
 @pytest.mark.parametrize("network_camera", ["jpeg", pytest.param("h264", marks=needs_x264)], indirect=True)
@@ -88,16 +93,16 @@ def test_what_the_network_held_while_the_process_stood_still_is_not_delivered(ca
 
 
 @pytest.mark.parametrize("fails", ["freeze", "unplug"])
-def test_a_camera_that_falls_silent_is_missed_within_2_s_and_comes_back(camera, ring, network_camera, fails):
+def test_a_camera_that_falls_silent_is_missed_within_2_s_and_comes_back(camera, ring, network_camera, awake_s, fails):
     wait_for(camera, CameraOpened)
     ask(camera, ring)
     camera.request(0)
     getattr(network_camera, fails)()
-    failed_s = time.monotonic()
+    failed_s = awake_s()
     for _ in range(2):
         camera.request(1)
     wait_for(camera, CameraLost)
-    assert time.monotonic() - failed_s < 2
+    assert awake_s() - failed_s < 2
     network_camera.unplug()
     network_camera.plug_in()
     wait_for(camera, CameraOpened)

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_agent.camera.client import CameraProcess
+from edge_agent.camera.client import CameraProcess, Patience
 from edge_agent.camera.messages import CameraOpened, FrameCaptured, FramesEnded
 from edge_agent.camera.source import EndOfFrames, check_camera_uri, open_camera
 from edge_agent.ring import FrameRing
@@ -60,7 +60,7 @@ def test_frames_come_as_far_apart_as_they_were_taken(recording):
 
 def test_frames_that_nobody_takes_are_lost_and_counted(recording):
     ring = FrameRing.create(SHAPE, 1)
-    camera = CameraProcess(f"{recording}?pace=recorded", ring)
+    camera = CameraProcess(f"{recording}?pace=recorded", ring, patience=Patience(answer_timeout_s=15))
     camera.start()
     try:
         opened = camera.next_event(15)
