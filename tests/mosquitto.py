@@ -10,18 +10,14 @@ import subprocess
 import time
 from pathlib import Path
 
+from ports import free_port
+
 START_TIMEOUT_S = 10.0
 
 
 def find_mosquitto() -> str | None:
     """Debian installs it where ordinary users do not look."""
     return shutil.which("mosquitto", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin")))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Mosquitto:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from certificates import Authority
 from message_side import DEADLINE_S, wait_until
-from mosquitto import _beside, free_port
+from mosquitto import _beside
+from ports import free_port
 from running_station import RunningStation
 
 from edge_agent.cli import main

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from log_reader import parse
-from mosquitto import free_port
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge_agent import __version__

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from mosquitto import free_port
+from ports import free_port
 
 from edge_agent.health_server import Answer, HealthServer
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from message_side import DEADLINE_S, wait_until
-from mosquitto import free_port
+from ports import free_port
 
 from edge_agent.mqtt import LONGEST_RETRY_S, SHORTEST_RETRY_S, BrokerAddress, MqttClient, Will, retry_delay_s
 from engines.errors import PublishError

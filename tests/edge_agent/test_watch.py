@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from message_side import DEADLINE_S, wait_until
-from mosquitto import free_port
+from ports import free_port
 
 from edge_agent.cli import main
 from edge_agent.masks import encode_png

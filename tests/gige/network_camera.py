@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 from pathlib import Path
+
+from ports import free_port
 
 PYTHON = "/usr/bin/python3"
 SERVER = Path(__file__).with_name("rtsp_server.py")
@@ -15,9 +16,7 @@ class NetworkCamera:
     """Ended by its own handle; `codec`, one of those of `rtsp_server.py`, holds from when it is next plugged in."""
 
     def __init__(self, codec: str = "jpeg") -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.codec = codec
         self._process: subprocess.Popen[bytes] | None = None
 

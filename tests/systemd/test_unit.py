@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from mosquitto import free_port
+from ports import free_port
 from staged_station import STATION, SYSTEMD, Stage, systemd_version
 
 BASE = "edge-agent@.service"
