@@ -68,6 +68,10 @@ class Mosquitto:
                 raise RuntimeError(f"mosquitto did not start: {self._log.read_text()}")
             time.sleep(0.01)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def kill(self) -> None:
         """As a power cut: no will, no goodbye."""
         if self._process is not None:

@@ -1,6 +1,6 @@
 """The long round: kills at random moments, many parts, many frames; every finished one is a row.
 
-    PYTHONPATH=.:tests:benchmarks python -m chaos [kills|calls|control|parts|frames|fuzz ...] [--recipe DIR]
+    PYTHONPATH=.:tests:benchmarks python -m chaos [kills|walks|calls|control|parts|frames|fuzz ...] [--recipe DIR]
 
 Without a name all of them run, one after the other. A run that was interrupted continues where it was; the table is
 written after every study. The recipe must be one of 64 x 64 colour frames of the synthetic plate; without one it is
@@ -31,6 +31,7 @@ from chaos.kills import kill_again_and_again
 from chaos.line import Line
 from chaos.outbox_calls import kill_at_calls
 from chaos.tables import failures, tables
+from chaos.walks import two_recipes, walk_again_and_again
 from engines.command_line import track
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -39,6 +40,7 @@ CAMERA = "synthetic://plate?size=64x64&seed=1"
 # How many there are to be, and how many of them a row holds.
 STUDIES = {
     "kills": (500, 1),
+    "walks": (200, 1),
     "calls": (40, 1),
     "control": (20, 1),
     "parts": (100_000, 1000),
@@ -93,11 +95,15 @@ def figures_of(study: str, recipe: Path, folder: Path, numbers: range, block: in
     if study == "frames":
         yield from run_freely_in_blocks(recipe, folder, CAMERA, block)
         return
-    line = Line(folder, recipe, CAMERA, trigger={"dedupe_window_s": 20})
+    if study == "walks":
+        recipe = two_recipes(recipe, folder)
+    line = Line(folder, recipe, CAMERA, trigger={"dedupe_window_s": 60 if study == "walks" else 20})
     try:
         line.start()
         if study == "parts":
             yield from ask_in_blocks(line, block)
+        elif study == "walks":
+            yield from walk_again_and_again(line, numbers)
         elif study == "calls":
             yield from kill_at_calls(line, numbers)
         else:

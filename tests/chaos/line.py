@@ -90,6 +90,11 @@ class Line:
         self.station.kill()
         self._usage.clear()
 
+    def stop_daemon(self) -> None:
+        """End it as systemd does."""
+        self.station.stop()
+        self._usage.clear()
+
     def restart_daemon(self) -> None:
         """Start it again and wait until it is ready."""
         since = time.monotonic()

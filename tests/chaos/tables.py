@@ -17,7 +17,15 @@ _STEPS = ("not accepted", "journalled", "stored", "sent", "acknowledged")
 
 def tables(rows: Sequence[Row]) -> str:
     """Return a table for each study that has rows."""
-    writers = {"kills": _kills, "calls": _calls, "control": _control, "parts": _parts, "frames": _frames, "fuzz": _fuzz}
+    writers = {
+        "kills": _kills,
+        "walks": _walks,
+        "calls": _calls,
+        "control": _control,
+        "parts": _parts,
+        "frames": _frames,
+        "fuzz": _fuzz,
+    }
     made = [
         writer(mine) for study, writer in writers.items() if (mine := [row for row in rows if row["study"] == study])
     ]
@@ -53,6 +61,27 @@ def _kills(rows: Sequence[Row]) -> str:
         [
             f"### {len(rows)} times kill -9, each with a part open",
             table(_kill_titles("victim"), [*shown, ["all", *_kill_figures(rows)]]),
+            f"Up to commit {rows[-1]['commit']}, on {_machine(rows)}.",
+        ]
+    )
+
+
+def _walks(rows: Sequence[Row]) -> str:
+    recovered = [row["recovered_s"] for row in rows]
+    faults = sum(len(row["actions"]) for row in rows)
+    shown = [
+        str(len(rows)),
+        f"{faults:,}",
+        f"{sum(row['parts'] for row in rows):,}",
+        *_broken(rows),
+        f"{statistics.median(recovered):.1f}",
+        f"{max(recovered):.1f}",
+    ]
+    titles = ["walks", "steps", "parts", *_RULES, "recovered, median s", "longest s"]
+    return "\n\n".join(
+        [
+            "### Random walks: faults of every kind that overlap, and commands, while parts come",
+            table(titles, [shown]),
             f"Up to commit {rows[-1]['commit']}, on {_machine(rows)}.",
         ]
     )

@@ -18,6 +18,10 @@ def kill(study="kills", violations=None):
     }
 
 
+def walk(violations=None):
+    return {**kill("walks", violations), "actions": ["ask"] * 30, "parts": 40}
+
+
 def block(memory_mb=100.0, threads=9, waiting=0):
     used = {"memory_mb": memory_mb, "threads": threads, "descriptors": 20}
     figures = {"frames": 5000, "delivered": 5000, "waiting": waiting, "frames_per_s": 300.0}
@@ -29,12 +33,13 @@ def fuzzed(failed=None):
     return {"study": "fuzz", **figures, "failed": failed, **ORIGIN}
 
 
-GOOD = [kill(), kill("control", {"lost": [1]}), block(), block(memory_mb=101.9), fuzzed()]
+GOOD = [kill(), kill("control", {"lost": [1]}), walk(), block(), block(memory_mb=101.9), fuzzed()]
 
 
 def test_a_round_in_which_all_is_well():
     assert failures(GOOD) == []
     assert "| all | 1 |" in tables(GOOD)
+    assert "| 1 | 30 | 40 |" in tables(GOOD)
     assert "10,000 frames" in tables(GOOD)
     assert "| station file | 70,000 | 60 | 900 | 300 | no |" in tables(GOOD)
 
@@ -43,6 +48,7 @@ def test_a_round_in_which_all_is_well():
     ("rows", "says"),
     [
         ([kill(violations={"lost": [1]})], "lost"),
+        ([walk(violations={"stale": [1]})], "stale"),
         ([kill("control")], "nothing was seen to be lost"),
         ([block(), block(memory_mb=102.1)], "memory_mb went from 100.0 to 102.1"),
         ([block(), block(threads=10)], "threads"),
