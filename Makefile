@@ -17,6 +17,7 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 BIN := .venv/bin
 READY := .venv/ready
+PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 PROGRAMS = $(DESTDIR)/opt/edge-agent/.venv/bin
 
 .PHONY: demo test check chaos lint gate opencv4 gige mosquitto systemd install-service uninstall-service clean
@@ -25,7 +26,7 @@ demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash demo/run
 
 test: $(READY) mosquitto systemd
-	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(PYTEST)
 
 check: $(READY) lint gate opencv4 gige test
 
@@ -51,7 +52,7 @@ gate: $(READY)
 
 opencv4: $(READY) gate
 	@if [ -d .cache/opencv-4.8 ]; then \
-		PYTHONPATH=.cache/opencv-4.8 $(BIN)/pytest tests/contract tests/edge_agent/test_decision.py; \
+		PYTHONPATH=.cache/opencv-4.8 $(PYTEST) tests/contract tests/edge_agent/test_decision.py; \
 		else echo "OpenCV 4.8 is not there, so nothing was tried on it: run make gate where pip reaches an index" \
 			"(Python 3.13 has no wheel of the numpy 1 that it needs)."; fi
 
