@@ -1,7 +1,7 @@
 # make demo    the whole way on a synthetic part: record, train, fit, run, report
 # make test    the tests
 # make check   what CI runs: ruff, mypy and the tests, the gate among them
-# make chaos   hours: 500 kills, 100,000 parts and 500,000 frames on a whole line; continues where it was
+# make chaos   hours: 500 kills, 200 random walks, 100,000 parts and 500,000 frames on a whole line; continues where it was
 # make gate    fetch what builds engines without a GPU, TensorRT's bindings, and OpenCV 4.8
 # make opencv4 the contracts of cameras and engines on OpenCV 4.8 and numpy 1, as on JetPack 6
 # make gige    cameras on the system's OpenCV: GStreamer, RTSP, and a fake GigE Vision camera
