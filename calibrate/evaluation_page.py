@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from calibrate.evaluation import Judged, revision_in_force
-from calibrate.figures import BY_DEFECT, FIGURES, headline, percent, promise_lines, short, shown, taught_lines
+from calibrate.figures import (
+    BY_DEFECT,
+    FIGURES,
+    headline,
+    percent,
+    pixel_lines,
+    promise_lines,
+    short,
+    shown,
+    taught_lines,
+)
 from calibrate.page import row, write_page
 from calibrate.recipe_engine import RecipeEngine
 from calibrate.score_plots import histogram, roc
@@ -16,7 +26,9 @@ from calibrate.worst_frames import frame_section, worst_false_passes, worst_fals
 from edge_agent.inspection import REASONS
 from edge_agent.thresholds import ThresholdRevision
 
-_NO_MASKS = "The data set has no masks of its defects, so nothing is known about where they were found."
+_NO_MASKS = (
+    "Nothing is known about where defects were found: that takes masks of defective frames that could be judged."
+)
 
 
 def write_evaluation_page(
@@ -141,14 +153,15 @@ def _notes(figures: Mapping[str, Any]) -> str:
     notes = [f"Energy: {figures['energy_note']}"]
     interval = figures["image_auroc_interval_95"]
     if interval is not None:
-        notes.append("The range behind image AUROC holds the truth with 95 % confidence (bootstrap over parts).")
+        notes.append(
+            "The range behind image AUROC is a 95 % bootstrap over parts; with few of them and near 1 it is too narrow, and "
+            "the truth is rather below it than above."
+        )
         if interval[0] == interval[1]:
             notes.append("All scores are perfectly apart: then this range says nothing about how sure that is.")
     if figures["aupro"] is None:
         notes.append(_NO_MASKS)
-    elif figures["pixel_frames"] < figures["frames"]:
-        notes.append(f"Pixel figures are of the {figures['pixel_frames']} frames with a map and a known truth.")
-    return " ".join(notes)
+    return " ".join([*notes, *pixel_lines(figures)])
 
 
 def _shown_of(items: Sequence[Judged], count: int, none: str) -> str:

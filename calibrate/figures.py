@@ -35,10 +35,14 @@ FIGURES = {
     "promised_false_reject_rate": Figure("  promised rate", "what the thresholds promise for what is good"),
     "promised_bound_95": Figure("  its 95 % bound", "what that rate does not exceed, with 95 % confidence"),
     "pixel_auroc": Figure("pixel AUROC", "the same as image AUROC, for defective and good pixels"),
-    "aupro": Figure("AUPRO (0.3)", "how much of each defect is found while at most 30 % of the good pixels light up"),
+    "aupro": Figure(
+        "AUPRO (0.3)", "how much of each defect is found while at most 30 % of the good pixels looked at light up"
+    ),
     "aupro_005": Figure("AUPRO (0.05)", "the same for at most 5 %"),
     "iou": Figure("IoU", "marked and defective pixels: both of either, over all frames"),
     "dice": Figure("Dice", "marked and defective pixels: twice both, of the sum"),
+    "inspected_share": Figure("inspected share", "share of the pixels that is ever looked at"),
+    "defective_inspected_share": Figure("  of defective pixels", "the same of the defective pixels"),
     "seconds_per_1000_frames": Figure("seconds per 1,000 frames", "reading, engine and decision on this machine"),
     "energy_wh_per_1000_frames": Figure("Wh per 1,000 frames", "energy of the same"),
 }
@@ -125,6 +129,22 @@ def promise_lines(figures: Mapping[str, Any]) -> Sequence[str]:
         )
     promised = f"about {percent(expected)} are rejected, with 95 % confidence no more than {percent(bound)}"
     return f"Promised: of new {GOOD[unit]} {promised}.", f"Measured: {measured}. {verdict}"
+
+
+def pixel_lines(figures: Mapping[str, Any]) -> Sequence[str]:
+    """Say of which frames and pixels the pixel figures are, where they are not of all."""
+    lines: list[str] = []
+    if figures["iou"] is None:
+        return lines
+    if figures["pixel_frames"] < figures["frames"]:
+        lines.append(f"Pixel figures are of the {figures['pixel_frames']} frames with a map and a known truth.")
+    if figures["inspected_share"] < 1:
+        never, defective = (1 - figures[name] for name in ("inspected_share", "defective_inspected_share"))
+        lines.append(
+            f"Never inspected are {percent(never)} of their pixels and {percent(defective)} of the defective ones: of these, "
+            "pixel figures leave good ones out, and count defective ones as not found."
+        )
+    return lines
 
 
 def taught_lines(figures: Mapping[str, Any]) -> Sequence[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from itertools import groupby
 
 import numpy as np
 
 from calibrate.dataset import GOOD
 from calibrate.pixel_ranks import Counts, DefectPixels, GoodCounts, Values, defect_pixels, losses, merge, rounded
+from edge_agent.decision import NOT_INSPECTED
 from edge_agent.inspection import Mask
 
 Figures = dict[str, float | None]
@@ -17,7 +18,8 @@ Figures = dict[str, float | None]
 # They take about 70 bytes each, half a gigabyte in all.
 EXACT_VALUES = 8_000_000
 AUPRO_LIMITS = {"aupro": 0.3, "aupro_005": 0.05}
-NO_FIGURES: Figures = dict.fromkeys(("pixel_auroc", *AUPRO_LIMITS, "iou", "dice"))
+_SHARES = ("inspected_share", "defective_inspected_share")
+NO_FIGURES: Figures = dict.fromkeys(("pixel_auroc", *AUPRO_LIMITS, "iou", "dice", *_SHARES))
 MERGE_AT = 1_000_000
 
 
@@ -27,7 +29,7 @@ class PixelFrame:
 
     Attributes:
         label: `good`, or the type of the defect.
-        z: (H, W) float32.
+        z: (H, W) float32; NOT_INSPECTED where nothing is ever inspected.
         truth: What is defective, (H, W) bool; all False on a good frame.
         marked: What the decision marked as defective, (H, W) bool.
     """
@@ -45,7 +47,10 @@ def pixel_metrics(
     exact_values: int = EXACT_VALUES,
     merge_at: int = MERGE_AT,
 ) -> tuple[Figures, dict[str, Figures]]:
-    """Return pixel AUROC, AUPRO up to a false-positive rate of 0.3 and of 0.05, IoU and Dice.
+    """Return pixel AUROC, AUPRO up to a false-positive rate of 0.3 and of 0.05, IoU, Dice, and what is inspected.
+
+    Of what is never inspected, good pixels are left out: they cannot be marked wrongly, and the more of them there were,
+    the better a map would look that says nothing. Defective pixels there stay, as never found.
 
     Pixel AUROC and AUPRO are exact. Only if the defective pixels have more than `exact_values` different z, every z is
     cut to 16 significant bits (steps of at most 0.003 %), so that memory stays bounded.
@@ -73,7 +78,7 @@ def pixel_metrics(
     for label, frames in groupby(every, key=lambda frame: frame.label):
         own, own_overlap = GoodCounts(values), Overlap()
         for frame in frames:
-            own.add(found.as_compared(frame.z[~frame.truth]))
+            own.add(found.as_compared(frame.z[~frame.truth & (frame.z > NOT_INSPECTED)]))
             own_overlap += Overlap.of(frame)
         total += own.counts
         overlap += own_overlap
@@ -87,29 +92,36 @@ def pixel_metrics(
 
 @dataclass(frozen=True)
 class Overlap:
-    """Pixels that were marked, that are defective, and that are both, over several frames taken together."""
+    """How many pixels there are, and how many of them were marked, are defective or inspected, of several frames together."""
 
+    pixels: int = 0
     marked: int = 0
     defective: int = 0
     both: int = 0
+    inspected: int = 0
+    defective_inspected: int = 0
 
     @classmethod
     def of(cls, frame: PixelFrame) -> Overlap:
         """Count one frame."""
-        return cls(int(frame.marked.sum()), int(frame.truth.sum()), int((frame.marked & frame.truth).sum()))
+        inspected = frame.z > NOT_INSPECTED
+        counted = (frame.marked, frame.truth, frame.marked & frame.truth, inspected, inspected & frame.truth)
+        return cls(frame.z.size, *(int(mask.sum()) for mask in counted))
 
     def __add__(self, other: Overlap) -> Overlap:
-        return Overlap(self.marked + other.marked, self.defective + other.defective, self.both + other.both)
+        return Overlap(*(mine + its for mine, its in zip(astuple(self), astuple(other), strict=True)))
 
     def figures(self) -> Figures:
-        """Return IoU = both / either and Dice = 2 both / (marked + defective), of the pixels of all frames together.
+        """Return IoU, Dice, and what share of all and of the defective pixels is inspected, of all frames together.
 
-        What is marked on a good frame counts as wrongly marked; None where nothing is marked or defective.
+        IoU = both / either and Dice = 2 both / (marked + defective). What is marked on a good frame counts as wrongly marked; None where nothing is marked or defective.
         """
         sizes = self.marked + self.defective
         return {
             "iou": self.both / (sizes - self.both) if sizes else None,
             "dice": 2 * self.both / sizes if sizes else None,
+            "inspected_share": self.inspected / self.pixels if self.pixels else None,
+            "defective_inspected_share": self.defective_inspected / self.defective if self.defective else None,
         }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from calibrate.figures import BY_DEFECT, FIGURES, promise_lines, short, shown, taught_lines
+from calibrate.figures import BY_DEFECT, FIGURES, pixel_lines, promise_lines, short, shown, taught_lines
 
 # What fits beside each other in 80 columns.
 _IN_TERMINAL = ("image_auroc", "pixel_auroc", "aupro", "iou")
@@ -32,7 +32,7 @@ def print_figures(figures: Mapping[str, Any]) -> None:
             shown_figures = (short(part[name]) for name in _IN_TERMINAL)
             types.add_row(label, str(part["frames"]), str(part["caught"]), *shown_figures)
         console.print(types)
-    for line in (*promise_lines(figures), *taught_lines(figures)):
+    for line in (*pixel_lines(figures), *promise_lines(figures), *taught_lines(figures)):
         print(line)
     if figures["invalid_reasons"]:
         reasons = ", ".join(f"{count} {reason}" for reason, count in figures["invalid_reasons"].items())

@@ -160,7 +160,27 @@ def test_without_masks_the_pixel_metrics_are_null(fitted_recipe, dataset):
     assert figures["pixel_frames"] == 0
 
 
-def test_a_type_without_masks_counts_for_the_images_only(fitted_recipe, dataset, good_frames_folder):
+def test_what_is_never_inspected_is_said_with_the_pixel_figures(
+    fitted_recipe, dataset, good_frames_folder, tmp_path, capsys
+):
+    recipe, ignored = shutil.copytree(fitted_recipe, tmp_path / "recipe"), np.zeros((80, 96), np.uint8)
+    ignored[:, 48:] = 255
+    cv2.imwrite(str(tmp_path / "ignored.png"), ignored)
+    assert "Never inspected" not in (figures_of(recipe, dataset), capsys.readouterr().out)[1]
+    words = ["--images", str(good_frames_folder), "--ignore", str(tmp_path / "ignored.png"), "--sensitivity", "4"]
+    assert main(["fit", str(recipe), "--false-reject-rate", "0.1", *words]) == 0
+    assert main(["evaluate", str(recipe), str(dataset), "--html", str(tmp_path / "page.html")]) == 0
+    said = "Never inspected are 50 % of their pixels and 31.7 % of the defective ones"
+    assert said in capsys.readouterr().out
+    assert said in (tmp_path / "page.html").read_text(encoding="utf-8")
+    figures = figures_of(recipe, dataset)
+    # Bars of 20 columns from column 20, 25 and so on to 45, of which those below 48 are inspected.
+    assert figures["defective_inspected_share"] == (20 + 20 + 18 + 13 + 8 + 3) / 120
+    assert figures["by_defect"]["bar"]["inspected_share"] == figures["inspected_share"] == 0.5
+    assert figures["aupro"] <= figures["defective_inspected_share"]
+
+
+def test_a_type_without_masks_counts_for_the_images_only(fitted_recipe, dataset, good_frames_folder, capsys):
     before = figures_of(fitted_recipe, dataset)
     add_defects(dataset, "dot", sorted(good_frames_folder.glob("*.png"))[10:13], 255, masks=False)
     figures = figures_of(fitted_recipe, dataset)
@@ -170,6 +190,7 @@ def test_a_type_without_masks_counts_for_the_images_only(fitted_recipe, dataset,
     names = ("pixel_auroc", "aupro", "aupro_005", "iou", "dice")
     assert [figures[n] for n in names] == [before[n] for n in names]
     assert (figures["frames"], figures["pixel_frames"]) == (15, 12)
+    assert "Pixel figures are of the 12 frames" in capsys.readouterr().out
 
 
 def test_types_are_measured_apart_against_the_same_good_frames(fitted_recipe, dataset, good_frames_folder):

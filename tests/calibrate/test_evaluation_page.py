@@ -93,7 +93,7 @@ def test_without_masks_and_mistakes_the_page_says_so(fitted_recipe, dataset):
     page = write(fitted_recipe, dataset)
     assert page.sources == []
     for words in (
-        "has no masks",
+        "takes masks of defective frames",
         "Every defective frame was rejected.",
         "Every good frame passed.",
         "The promise held.",

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from calibrate.pixel_metrics import NO_FIGURES, Overlap, PixelFrame, pixel_metrics
 from calibrate.pixel_ranks import rounded
+from edge_agent.decision import NOT_INSPECTED
 
 NEIGHBOURS = [(-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)]
 
@@ -42,11 +43,15 @@ def regions_of(truth):
         yield region
 
 
+def good_pixels(f):
+    return [value for value in f.z[~f.truth].tolist() if value > NOT_INSPECTED]
+
+
 def plain_curve(frames):
     """The definition in fractions: at every threshold, the share of good pixels and the mean share of each region."""
     points = [(Fraction(0), Fraction(0))]
     for threshold in sorted({value for f in frames for value in f.z.ravel().tolist()}, reverse=True):
-        good = [value >= threshold for f in frames for value in f.z[~f.truth].tolist()]
+        good = [value >= threshold for f in frames for value in good_pixels(f)]
         overlaps = [
             Fraction(sum(bool(f.z[place] >= threshold) for place in region), len(region))
             for f in frames
@@ -68,7 +73,7 @@ def plain_aupro(frames, limit):
 
 
 def plain_auroc(frames):
-    good = [value for f in frames for value in f.z[~f.truth].tolist()]
+    good = [value for f in frames for value in good_pixels(f)]
     bad = [value for f in frames for value in f.z[f.truth].tolist()]
     wins = sum(Fraction(b > g) + Fraction(b == g, 2) for b in bad for g in good)
     return wins / (len(good) * len(bad))
@@ -76,7 +81,10 @@ def plain_auroc(frames):
 
 @st.composite
 def labelled_frames(draw):
-    """Few pixels, few different values: ties everywhere, also at the limit; at least one good and one bad pixel."""
+    """Few pixels, few different values, some never inspected: ties everywhere, also at the limit.
+
+    At least one bad pixel, and one good one that is inspected.
+    """
     height, width = draw(st.integers(1, 5)), draw(st.integers(2, 5))
     values = st.integers(-2, draw(st.integers(-1, 20)))
     cells = height * width
@@ -88,6 +96,9 @@ def labelled_frames(draw):
     labels = draw(st.lists(st.sampled_from("abc"), min_size=1, max_size=3))
     frames += [frame(picture(values), picture(st.booleans()), label=label) for label in labels]
     frames[-1].truth[0, 0], frames[-1].truth[-1, -1] = True, False
+    for f in frames:
+        f.z[f.z == -2] = NOT_INSPECTED
+    frames[-1].z[-1, -1] = max(0, frames[-1].z[-1, -1])
     return frames
 
 
@@ -107,7 +118,7 @@ def test_each_type_is_measured_with_its_own_and_all_good_frames(frames):
     _, by_type = measure(frames)
     for label, figures in by_type.items():
         own = [f for f in frames if f.label in ("good", label)]
-        if any(f.truth.any() for f in own) and any((~f.truth).any() for f in own):
+        if any(f.truth.any() for f in own) and any(map(good_pixels, own)):
             assert figures["aupro"] == pytest.approx(float(plain_aupro(own, Fraction("0.3"))), abs=1e-12)
             assert figures["pixel_auroc"] == pytest.approx(float(plain_auroc(own)), abs=1e-12)
         elif not any(f.truth.any() for f in own):
@@ -219,7 +230,48 @@ def test_iou_and_dice_are_of_all_pixels_together_and_good_frames_count():
     )
     assert (figures["iou"], figures["dice"]) == (6 / 10, 12 / 16)
     assert (by_type["a"]["iou"], by_type["b"]["iou"]) == (2 / 6, 4 / 6)
-    assert Overlap().figures() == {"iou": None, "dice": None}
+    assert set(Overlap().figures().values()) == {None}
+
+
+def in_the_middle_of_nothing(f, more):
+    """The frame, with so many pixels around it that are never inspected."""
+    return replace(
+        f,
+        z=np.pad(f.z, more, constant_values=NOT_INSPECTED),
+        truth=np.pad(f.truth, more),
+        marked=np.pad(f.marked, more),
+    )
+
+
+@pytest.mark.parametrize("exact_values", [100, 10**6])
+def test_good_pixels_that_are_never_inspected_change_no_figure_but_their_share(exact_values):
+    frames = random_frames(0)
+    figures, by_type = measure([in_the_middle_of_nothing(f, 40) for f in frames], exact_values=exact_values)
+    expected, expected_by_type = measure(frames, exact_values=exact_values)
+    assert expected["inspected_share"] == 1
+    assert figures == {**expected, "inspected_share": 60 * 50 / (140 * 130)}
+    assert by_type["a"]["aupro"] == expected_by_type["a"]["aupro"]
+
+
+def test_a_map_that_says_nothing_does_not_look_better_where_little_is_inspected():
+    random = np.random.default_rng(0)
+    truth = np.zeros((200, 200), bool)
+    truth[5:15, 5:15] = True
+    z = np.full(truth.shape, NOT_INSPECTED)
+    z[:60, :60] = random.normal(size=(60, 60))
+    assert measure([frame(z, truth)])[0]["aupro"] == pytest.approx(0.15, abs=0.05)
+
+
+def test_a_defect_that_is_never_inspected_is_not_found():
+    truth = np.zeros((20, 20), bool)
+    truth[2:4, 2:4] = truth[15:17, 15:17] = True
+    z = truth.astype(np.float32)
+    z[10:] = NOT_INSPECTED
+    figures, _ = measure([frame(z, truth, marked=z > 0)])
+    assert {name: figures[name] for name in ("pixel_auroc", "aupro", "aupro_005", "iou")} == dict.fromkeys(
+        ("pixel_auroc", "aupro", "aupro_005", "iou"), 0.5
+    )
+    assert (figures["inspected_share"], figures["defective_inspected_share"]) == (0.5, 0.5)
 
 
 def test_without_a_defective_pixel_there_are_no_figures():
@@ -229,4 +281,5 @@ def test_without_a_defective_pixel_there_are_no_figures():
 
 def test_without_a_good_pixel_only_the_overlap_is_known():
     figures, _ = measure([frame(np.ones((2, 2)), np.ones((2, 2)), marked=np.ones((2, 2)))])
-    assert figures == {"pixel_auroc": None, "aupro": None, "aupro_005": None, "iou": 1.0, "dice": 1.0}
+    shares = {"inspected_share": 1.0, "defective_inspected_share": 1.0}
+    assert figures == {**dict.fromkeys(("pixel_auroc", "aupro", "aupro_005")), "iou": 1.0, "dice": 1.0, **shares}
