@@ -30,6 +30,7 @@ _UNLABELLED = """<h2>Rejected frames that nobody has labelled</h2>
 <p>They lie in the collection's folder <code>rejected</code>. Look at each, move it to <code>good</code> or to
 <code>defective</code> beside it, and fit again: until then nothing is promised.</p>"""
 _WISHES = (0.01, 0.001)
+_LARGEST_ONE_IN = 0.1
 
 
 def write_fit_page(
@@ -93,10 +94,9 @@ def write_fit_page(
 def _headline(promise: Promise) -> str:
     if promise.void:
         return f"Nothing is promised: {promise.void}."
-    return (
-        f"Of new {GOOD[promise.unit]}, about {percent(promise.expected_rate)} will be rejected: "
-        f"1 in {round(1 / promise.expected_rate)}."
-    )
+    # Of larger shares a whole number would say something else: 67 % are not 1 in 1.
+    one_in = f": 1 in {round(1 / promise.expected_rate)}" if promise.expected_rate <= _LARGEST_ONE_IN else ""
+    return f"Of new {GOOD[promise.unit]}, about {percent(promise.expected_rate)} will be rejected{one_in}."
 
 
 def _group_scores(frames: Sequence[Mapping[str, str]]) -> list[float]:

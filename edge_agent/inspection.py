@@ -15,7 +15,7 @@ Mask = npt.NDArray[np.bool_]
 REASONS = {
     "no_frame": "the camera delivered no frame in time",
     "unreadable_frame": "the frame could not be decoded",
-    "frame_size": "the frame has another size than the recipe's",
+    "frame_size": "the frame has another size or other channels than the recipe's",
     "torn_frame": "the frame changed while it was inspected",
     "stale_frame": "the frame is older than its trigger",
     "late_frame": "the frame was taken too long after its trigger",

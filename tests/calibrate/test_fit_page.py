@@ -48,6 +48,12 @@ def test_the_row_of_the_revision_has_its_limit_and_what_that_catches(fit, recipe
     assert (limit, found) == (f"{revision.factor:.1f}", caught)
 
 
+@pytest.mark.parametrize(("sensitivity", "said"), [(1, "will be rejected: 1 in "), (10, "will be rejected.")])
+def test_one_in_so_many_is_said_only_where_a_whole_number_is_near(fit, sensitivity, said):
+    (headline,) = re.findall(r'class="headline">(.*?)</p>', fit("--sensitivity", sensitivity))
+    assert said in headline
+
+
 def archive(frame, folder, name, **verdict):
     folder.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(folder / f"{name}.png"), frame)
