@@ -77,8 +77,9 @@ def _lines(folder: Path, one: ThresholdRevision, other: ThresholdRevision) -> It
     before, after = (_frames(folder, r.name) for r in revisions)
     yield "frames", str(len(before)), str(len(after))
     yield "of them only here", str(len(before - after)), str(len(after - before))
-    yield "usual error, change", "", _change(one.location, other.location)
-    yield "how much it varies, change", "", _change(one.scale, other.scale)
+    both = ~(one.ignored | other.ignored)
+    yield "usual error, change", "", _change(one.location[:, both], other.location[:, both])
+    yield "how much it varies, change", "", _change(one.scale[:, both], other.scale[:, both])
 
 
 def _caught(folder: Path, name: str) -> str:
@@ -94,10 +95,9 @@ def _frames(folder: Path, name: str) -> set[str]:
 
 
 def _change(before: Maps, after: Maps) -> str:
-    """Return the mean relative change where both are inspected."""
-    both = np.isfinite(before) & np.isfinite(after)
-    size = float(np.abs(before[both]).mean()) if both.any() else 0.0
-    return percent(float(np.abs(after[both] - before[both]).mean()) / size) if size else "-"
+    """Return the mean change in shares of the mean; a dash where no pixel is inspected with both."""
+    size = float(np.abs(before).mean()) if before.size else 0.0
+    return percent(float(np.abs(after - before).mean()) / size) if size else "-"
 
 
 def _write_page(

@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 
 from calibrate.cli import main
@@ -57,6 +59,19 @@ def test_diff_says_what_changed_in_numbers_and_pictures(recipe, tmp_path, capsys
     text = page.read_text()
     assert text.count("<img") == 4
     assert "$" not in text
+
+
+def test_diff_compares_only_what_both_inspect(recipe, good_frames_folder, tmp_path):
+    ignored = np.zeros((80, 96), np.uint8)
+    ignored[:, 48:] = 255
+    cv2.imwrite(str(tmp_path / "ignored.png"), ignored)
+    words = ["--images", str(good_frames_folder), "--ignore", str(tmp_path / "ignored.png"), "--min-area-px", "30"]
+    assert main(["fit", str(recipe), "--false-reject-rate", "0.2", "--sensitivity", "3", *words]) == 0
+    figures = tmp_path / "diff.json"
+    assert main(["diff", str(recipe), "r0001", "r0003", "--json", str(figures)]) == 0
+    found = json.loads(figures.read_text())
+    assert found["never inspected"] == ["0 %", "50 %"]
+    assert found["usual error, change"] == ["", "0 %"], "the same frames say what is usual"
 
 
 def test_diff_with_a_revision_that_is_not_there_names_it(recipe, capsys):
