@@ -158,7 +158,7 @@ def _notes(figures: Mapping[str, Any]) -> str:
             "the truth is rather below it than above."
         )
         if interval[0] == interval[1]:
-            notes.append("All scores are perfectly apart: then this range says nothing about how sure that is.")
+            notes.append("Every resample says the same: then this range says nothing about how sure that is.")
     if figures["aupro"] is None:
         notes.append(_NO_MASKS)
     return " ".join([*notes, *pixel_lines(figures)])
@@ -168,7 +168,7 @@ def _shown_of(items: Sequence[Judged], count: int, none: str) -> str:
     if not items:
         return none
     legend = (
-        "Green: what is really defective. Map: black is usual, orange is the limit, bright yellow twice the limit. "
-        "Red: what was marked."
+        "Green: what is really defective. Map: black is usual, orange is the limit, bright yellow twice the limit, grey is "
+        "never inspected. Red: what was marked."
     )
     return f"{len(items)} of {count}. {legend}"

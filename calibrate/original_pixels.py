@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from edge_agent.decision import NOT_INSPECTED, ZMap
 from edge_agent.inspection import Mask
+from engines.images import Frame
 from engines.recipe import Recipe
 
 Shape = tuple[int, int]
@@ -52,6 +53,11 @@ def mask_at_original(mask: Mask, recipe: Recipe, placement: Placement) -> Mask:
     return _place(mask, recipe, placement, 0, _nearest)
 
 
+def picture_at_original(picture: Frame, recipe: Recipe, placement: Placement, around: int) -> Frame:
+    """Return a picture of the inspected region, (h, w, 3) uint8, at the resolution of an image file, (H, W, 3)."""
+    return _place(picture, recipe, placement, around, _linear)
+
+
 def _place(
     picture: Picture,
     recipe: Recipe,
@@ -60,11 +66,11 @@ def _place(
     scale: Callable[[Picture, Shape], Picture],
 ) -> Picture:
     left, top, width, height = recipe.roi_xywh_px
-    frame = np.full(recipe.frame_shape[:2], around, picture.dtype)
+    frame = np.full((*recipe.frame_shape[:2], *picture.shape[2:]), around, picture.dtype)
     frame[top : top + height, left : left + width] = scale(picture, (height, width))
     left, top, width, height = placement.valid_xywh_px
     shown = frame[top : top + height, left : left + width]
-    same = shown.shape == placement.original_shape
+    same = shown.shape[:2] == placement.original_shape
     return np.ascontiguousarray(shown if same else scale(shown, placement.original_shape))
 
 

@@ -7,13 +7,13 @@ import base64
 import cv2
 import numpy as np
 
-from edge_agent.decision import ZMap
+from edge_agent.decision import NOT_INSPECTED, ZMap
 from edge_agent.inspection import Mask
 from engines.images import Frame
 
 _DEFECT_BGR = (60, 60, 230)
 _TRUTH_BGR = (90, 200, 90)
-_NOT_SHOWN_BGR = (120, 120, 120)
+NOT_SHOWN_CODE = 120
 _JPEG_QUALITY = 88
 
 
@@ -25,9 +25,11 @@ def colour(frame: Frame) -> Frame:
 
 
 def heat(z: ZMap, factor: float) -> Frame:
-    """Return z as colours, (H, W, 3) uint8: dark is usual, the middle is the limit, bright is twice the limit."""
+    """Return z as colours, (H, W, 3) uint8: dark is usual, the middle the limit, bright twice that, grey never inspected."""
     scaled = np.clip(z / (2 * factor), 0, 1) * 255
-    return np.asarray(cv2.applyColorMap(scaled.astype(np.uint8), cv2.COLORMAP_INFERNO), np.uint8)
+    picture = cv2.applyColorMap(scaled.astype(np.uint8), cv2.COLORMAP_INFERNO)
+    picture[z <= NOT_INSPECTED] = NOT_SHOWN_CODE
+    return np.asarray(picture, np.uint8)
 
 
 def shade(plane: ZMap, shown: Mask) -> Frame:
@@ -36,7 +38,7 @@ def shade(plane: ZMap, shown: Mask) -> Frame:
     low, high = (float(values.min()), float(np.quantile(values, 0.995))) if values.size else (0.0, 1.0)
     scaled = np.clip((np.where(shown, plane, low) - low) / max(high - low, 1e-12), 0, 1) * 255
     picture = cv2.applyColorMap(scaled.astype(np.uint8), cv2.COLORMAP_INFERNO)
-    picture[~shown] = _NOT_SHOWN_BGR
+    picture[~shown] = NOT_SHOWN_CODE
     return np.asarray(picture, np.uint8)
 
 

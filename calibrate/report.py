@@ -15,9 +15,9 @@ from calibrate.dataset import LabelledFrame, list_labelled, load_mask
 from calibrate.description import describe
 from calibrate.evaluation import revision_in_force
 from calibrate.figures import FIGURES, shown
-from calibrate.original_pixels import Placement, z_at_original
+from calibrate.original_pixels import Placement, picture_at_original, z_at_original
 from calibrate.page import picture_row, row, write_page
-from calibrate.pictures import colour, heat, outlined, png, resized
+from calibrate.pictures import NOT_SHOWN_CODE, colour, heat, outlined, png, resized
 from calibrate.recipe_engine import RecipeEngine
 from edge_agent.decision import z_map
 from edge_agent.inspection import Mask
@@ -125,6 +125,12 @@ def confusion(verdicts: Sequence[PartVerdict]) -> dict[str, dict[str, int]]:
     return counts
 
 
+def coverage_line(verdicts: Sequence[PartVerdict], frames: int) -> str:
+    """Say how many of the data set's frames have a verdict; empty if all have one."""
+    judged = len({item.frame.path for item in verdicts})
+    return f"Only {judged} of {frames} frames have a verdict." if judged < frames else ""
+
+
 def write_report(
     engine: RecipeEngine, verdicts: Sequence[PartVerdict], figures: dict[str, Any], page: Path, picture: Path | None
 ) -> None:
@@ -142,6 +148,7 @@ def write_report(
     """
     reconstructor = Reconstructor(engine.folder / MODEL_FILES[engine.model], threads=2)
     shown_parts = [(item, _panels(engine, reconstructor, item)) for item in most_telling(verdicts)]
+    coverage = coverage_line(verdicts, figures["frames"])
     decided = sorted(item.message["decided_at"] for item in verdicts)
     write_page(
         page,
@@ -150,7 +157,7 @@ def write_report(
         {
             "name": escape(engine.recipe.name),
             "headline": escape(headline(verdicts)),
-            "origin": escape(f"Station {verdicts[0].message['station']}, {decided[0]} to {decided[-1]}."),
+            "origin": escape(f"Station {verdicts[0].message['station']}, {decided[0]} to {decided[-1]}. {coverage}"),
             "shown": f"{len(shown_parts)} of {len(verdicts)} parts, wrong verdicts first.",
             "promise": "".join(f"<p>{escape(line)}</p>" for line in describe(revision_in_force(engine))),
             "table": "".join(
@@ -184,20 +191,20 @@ def most_telling(verdicts: Sequence[PartVerdict], limit: int = 24) -> list[PartV
 
 def _panels(engine: RecipeEngine, reconstructor: Reconstructor, item: PartVerdict) -> list[Frame]:
     loaded = engine.load(item.frame.path)
-    thresholds = revision_in_force(engine)
+    thresholds = engine.thresholds_for(loaded, revision_in_force(engine))
     placement = Placement(loaded.valid_xywh_px, loaded.original_shape)
     z = z_at_original(z_map(engine.maps(loaded.pixels), thresholds), engine.recipe, placement)
     truth = load_mask(item.frame, loaded.original_shape)
     mask = _mask_of(item, engine, loaded.original_shape)
     original = engine.read(item.frame.path)
+    rebuilt = colour(reconstructor.reconstruct(loaded.pixels))
     pictures = (
         colour(original),
-        colour(reconstructor.reconstruct(loaded.pixels)),
+        picture_at_original(rebuilt, engine.recipe, placement, NOT_SHOWN_CODE),
         heat(z, thresholds.factor),
         outlined(original, mask, truth),
     )
-    height = resized(pictures[0], PANEL_PX).shape[0]
-    return [np.asarray(resized(picture, PANEL_PX)[:height]) for picture in pictures]
+    return [resized(picture, PANEL_PX) for picture in pictures]
 
 
 def _mask_of(item: PartVerdict, engine: RecipeEngine, shape: tuple[int, int]) -> Mask:

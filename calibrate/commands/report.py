@@ -11,7 +11,7 @@ from rich.table import Table
 
 from calibrate.evaluation import evaluate
 from calibrate.recipe_engine import engine_in_force
-from calibrate.report import check_origin, confusion, headline, read_verdicts, write_report
+from calibrate.report import check_origin, confusion, coverage_line, headline, read_verdicts, write_report
 from calibrate.tables import print_figures
 from engines.command_line import check_can_write
 
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         table.add_row(label, *(str(count) for count in row.values()))
     Console().print(table)
     print(headline(verdicts))
-    if len(verdicts) < figures["frames"]:
-        print(f"Only {len(verdicts)} of {figures['frames']} frames have a verdict.")
+    if line := coverage_line(verdicts, figures["frames"]):
+        print(line)
     print(f"Report with pictures: {arguments.html}")
     return 0

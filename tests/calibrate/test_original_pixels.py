@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from calibrate.original_pixels import Placement, mask_at_original, z_at_original
+from calibrate.original_pixels import Placement, mask_at_original, picture_at_original, z_at_original
 from edge_agent.decision import NOT_INSPECTED
 from edge_agent.masks import decode_mask, encode_mask
 from engines.recipe import Recipe
@@ -34,6 +34,15 @@ def test_the_mask_is_the_one_that_the_plc_gets():
     sent = decode_mask(encode_mask(mask, (97, 71), inline_limit_bytes=10**6))
     assert (placed[20:91, 10:107] == sent).all()
     assert placed.sum() == sent.sum()
+
+
+def test_a_picture_of_the_region_lies_where_the_region_is():
+    picture = np.full((64, 64, 3), (10, 20, 30), np.uint8)
+    placed = picture_at_original(picture, recipe((20, 10, 80, 64)), WHOLE, 120)
+    assert placed.shape == (100, 120, 3)
+    assert (placed[10:74, 20:100] == (10, 20, 30)).all()
+    assert (placed == (10, 20, 30)).all(axis=2).sum() == 80 * 64
+    assert placed[0, 0].tolist() == [120] * 3
 
 
 def test_what_is_never_inspected_lies_below_everything():

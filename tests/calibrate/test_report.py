@@ -92,6 +92,19 @@ def test_the_page_needs_no_other_file_and_counts_the_verdicts(fitted_recipe, kno
     assert 70 <= np.median(red[1]) <= 130
 
 
+def test_frame_and_reconstruction_lie_alike_and_missing_verdicts_are_said(fitted_recipe, known, tmp_path, capsys):
+    mask = {"encoding": "coco_rle", "size_wh": [96, 80], "data": encode_rle(np.ones((80, 96), bool)).decode()}
+    verdicts = [line(0, "FAIL", mask=mask), line(0, "FAIL", mask=mask), line(2, "PASS")]
+    code, page = report(fitted_recipe, known, verdicts, tmp_path, "--picture", tmp_path / "one.png")
+    assert code == 0
+    assert "Only 2 of 4 frames have a verdict." in page.read_text()
+    assert "Only 2 of 4 frames have a verdict." in capsys.readouterr().out
+    picture = cv2.imread(str(tmp_path / "one.png")).astype(float)
+    # A plate is bright on dark, and in the middle of the frame.
+    middles = [np.argwhere(panel.mean(axis=2) > 110).mean(axis=0) for panel in (picture[:, :240], picture[:, 248:488])]
+    assert np.abs(middles[0] - middles[1]).max() < 8
+
+
 @pytest.mark.parametrize("text", ["{}\n", "no json\n", line(99, "PASS")])
 def test_verdicts_of_something_else_are_refused(fitted_recipe, known, tmp_path, capsys, text):
     code, _ = report(fitted_recipe, known, [text], tmp_path)
