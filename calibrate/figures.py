@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from calibrate.conformal import chance_of_at_least
+from calibrate.conformal import chance_of_at_least, rate_bound
 from calibrate.unit import GOOD, why_incomparable
 from edge_agent.thresholds import Promise
 
@@ -97,14 +97,15 @@ def promised(promise: Promise, rate: float) -> str:
 
 
 def promise_lines(figures: Mapping[str, Any]) -> Sequence[str]:
-    """Say what the thresholds promised, what was measured, and whether chance explains the difference.
+    """Say what the thresholds promised, what was measured and how sure that is, and whether chance explains the difference.
 
     Where the promise counts something else than what was measured, or the frames are no new ones, it is not judged.
     """
     parts, rejected = figures["good_parts"], figures["good_parts_rejected"]
     expected, bound = figures["promised_false_reject_rate"], figures["promised_bound_95"]
     unit, counted = figures["promised_unit"], figures["good_parts_unit"]
-    measured = f"{rejected} of {parts} {GOOD[counted]}, {percent(rejected / parts)}"
+    at_most = percent(rate_bound(parts, rejected + 1))
+    measured = f"{rejected} of {parts} {GOOD[counted]}, {percent(rejected / parts)}, with 95 % confidence no more than {at_most}"
     if expected is None:
         return (
             "These thresholds promise nothing; `edge-calibrate history` shows how they were made.",

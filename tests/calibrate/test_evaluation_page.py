@@ -73,12 +73,12 @@ def test_the_page_stands_alone_and_says_what_happened(fitted_recipe, dataset, ca
     assert len(page.sources) == 3 + 3 + 1
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
     assert "2 defective: 1 caught, 1 passed. 4 good: 2 rejected." in page.text
-    assert "Measured: 2 of 4 good frames, 50 %." in page.text
+    assert "Measured: 2 of 4 good frames, 50 %, with 95 % confidence no more than 90.2 %." in page.text
     assert "1: the frame is darker than any good one" in page.text
     for part in ("bar/000.png", "good/001.png", "good/002.png", "INVALID: the frame is darker"):
         assert part in page.text
     assert "bar/001.png" not in page.text
-    assert "Measured: 2 of 4 good frames, 50 %." in capsys.readouterr().out
+    assert "Measured: 2 of 4 good frames, 50 %, with 95 % confidence no more than 90.2 %." in capsys.readouterr().out
 
 
 def test_without_masks_and_mistakes_the_page_says_so(fitted_recipe, dataset):
@@ -165,6 +165,15 @@ def test_the_promise_is_compared_as_chance_would(rejected, verdict):
     assert "about 4 % are rejected, with 95 % confidence no more than 9 %" in lines[0]
     assert f"{rejected} of 50 good parts" in lines[1]
     assert verdict in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("rejected", "of", "at_most"), [(0, 1, "95 %"), (0, 12, "22.1 %"), (2, 50, "12.1 %"), (12, 12, "100 %")]
+)
+def test_few_frames_show_little_and_the_measured_rate_says_so(rejected, of, at_most):
+    (said,) = promise_lines({**promised_figures(rejected, "part", "part"), "good_parts": of})[1:]
+    assert f"{rejected} of {of} good parts" in said
+    assert f"with 95 % confidence no more than {at_most}. " in said
 
 
 @pytest.mark.parametrize("known", ["good_frames_taught", "good_frames_fitted"])
