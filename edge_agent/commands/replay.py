@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="station file")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="recorded frames; folders below it are taken too")
     parser.add_argument("--results", type=Path, metavar="FILE", help="write one JSON line a frame there")
-    parser.add_argument("--expect", type=Path, metavar="FILE", help="results of an earlier run; exit 1 if any changed")
+    parser.add_argument("--expect", type=Path, metavar="FILE", help="results of an earlier run; exit 1 if any differs")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(change)
     if changes:
         print(
-            f"{len(changes)} frames changed. If that was intended, write the expected results again.", file=sys.stderr
+            f"{len(changes)} frames differ from the expected run. If that was intended, write the expected results again.",
+            file=sys.stderr,
         )
         return EXIT_CHANGED
     print("No verdict and no mask changed.")
