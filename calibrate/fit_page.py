@@ -226,8 +226,9 @@ def _suspects(names: Sequence[str]) -> str:
         return "None."
     more = f" The first {_SHOWN_SUSPECTS} of {len(names)} are shown." if len(names) > _SHOWN_SUSPECTS else ""
     return (
-        "Look at them: a defective part among the good ones makes the limit too lenient. They have no say in what is "
-        f"usual, but they count for the promise; to take one out, fit again with --exclude and its name, and the promise will say so.{more}"
+        "Look at them: a defective part among the good ones makes the limit too lenient. All count for the promise; to take "
+        "one out, fit again with --exclude and its name, and the promise will say so. In what is usual a few have no say; "
+        f"more than may be rejected do, as a kind of good part.{more}"
     )
 
 

@@ -158,8 +158,10 @@ def fit(recipe, folder, *more):
 
 def test_suspects_are_named_and_stay_until_a_person_takes_them_out(tiny_recipe, folder, tmp_path, capsys):
     recipe = shutil.copytree(tiny_recipe, tmp_path / "recipe")
-    assert fit(recipe, folder) == 0
+    assert fit(recipe, folder, "--html", str(tmp_path / "fit.html")) == 0
     printed = capsys.readouterr().out
+    for said in (printed, (tmp_path / "fit.html").read_text(encoding="utf-8")):
+        assert "have no say; more than may be rejected do" in " ".join(said.split())
     first = load_thresholds(recipe)
     assert {"z-bar-3.png", "z-bar-5.png"} <= set(first.calibration.suspects)
     assert "Suspects" in printed
