@@ -114,7 +114,8 @@ class Overlap:
     def figures(self) -> Figures:
         """Return IoU, Dice, and what share of all and of the defective pixels is inspected, of all frames together.
 
-        IoU = both / either and Dice = 2 both / (marked + defective). What is marked on a good frame counts as wrongly marked; None where nothing is marked or defective.
+        IoU = both / either and Dice = 2 both / (marked + defective). What is marked on a good frame counts as wrongly
+        marked; None where nothing is marked or defective.
         """
         sizes = self.marked + self.defective
         return {
