@@ -144,15 +144,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _tell(arguments: argparse.Namespace, revision: ThresholdRevision, images: Path) -> None:
-    """Say what the revision is, and put it in force where that needs no person."""
+    """Put the revision in force where that needs no person, and say what it is."""
+    is_proposal = arguments.no_activate or arguments.station
+    # First: who reads may leave before the end, as `head` does.
+    if not is_proposal:
+        _put_in_force(arguments, revision.name)
     for line in (*describe(revision), *card_lines(read_card(arguments.recipe, revision.name))):
         print(line)
     if arguments.camera:
         print(f"Its good frames are in {images}.")
-    if arguments.no_activate or arguments.station:
+    if is_proposal:
         print(f"It is not in force yet: edge-calibrate activate {arguments.recipe} {revision.name}")
     else:
-        _put_in_force(arguments, revision.name)
         print(TAKEN_UP)
 
 

@@ -92,6 +92,15 @@ def test_a_disk_that_fills_before_a_revision_is_in_force_leaves_the_old_one_in_f
     assert [change.before for change in read_log(recipe_in_force)] == [None, "r0001"]
 
 
+def test_a_reader_who_leaves_early_does_not_keep_the_revision_from_being_in_force(recipe, good_frames_folder):
+    fitting = fit_apart(recipe, good_frames_folder)
+    fitting.stdout.close()
+    fitting.stdout = None
+    fitting.communicate(timeout=120)
+    assert fitting.returncode == 74
+    assert name_in_force(recipe) == "r0001"
+
+
 def test_a_page_that_cannot_be_written_does_not_hide_the_revision(
     recipe, good_frames_folder, tmp_path, capsys, monkeypatch
 ):
