@@ -17,6 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
+from edge_agent.ids import kernel_boot_id
 from edge_agent.messages import Command, encode_json
 from engines.errors import StorageError
 from engines.files import sync_directory
@@ -49,6 +50,7 @@ class AuditLog:
         folder: The state directory.
         wall_clock: Seconds since 1970, for the lines.
         clock: CLOCK_MONOTONIC in seconds, for how long an answer is remembered.
+        boot_id: This start of the operating system, as in `ids.kernel_boot_id`; injected for tests.
 
     Raises:
         StorageError: The file is there but cannot be read.
@@ -60,8 +62,10 @@ class AuditLog:
         *,
         wall_clock: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
+        boot_id: str | None = None,
     ) -> None:
         self._path, self._older = folder / NAME, folder / OLDER_NAME
+        self._boot_id = boot_id or kernel_boot_id()
         self._wall_clock, self._clock = wall_clock, clock
         self._lock = threading.Lock()
         self._answers: OrderedDict[tuple[str, str], tuple[Answer, float]] = OrderedDict()
@@ -94,6 +98,8 @@ class AuditLog:
             "outcome": outcome,
             "problem": answer.problem,
             "threshold_rev": answer.threshold_rev,
+            "boot": self._boot_id,
+            "uptime_s": round(self._clock(), 3),
         }
         self._write(line, is_durable=outcome in _EXECUTED)
 
@@ -145,10 +151,11 @@ class AuditLog:
     def _remember_line(self, line: bytes) -> None:
         try:
             entry = parse_json(line)
-            if "event" in entry:
+            # Not by the wall clock: where nobody has set it, a line of last year may be of the future, or minutes old,
+            # and a new command would get that answer and not be executed.
+            if "event" in entry or "boot" not in entry or entry["boot"] != self._boot_id:
                 return
-            # A clock that was set back makes lines of the future: they count as new.
-            age_s = max(0.0, self._wall_clock() - datetime.fromisoformat(entry["time"]).timestamp())
+            age_s = self._clock() - entry["uptime_s"]
             if entry["outcome"] in _EXECUTED and age_s < ANSWERED_FOR_S:
                 answer = Answer(entry["problem"], entry["threshold_rev"])
                 self._remember(entry["command"], entry["correlation_id"], answer, ANSWERED_FOR_S - age_s)

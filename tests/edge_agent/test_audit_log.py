@@ -34,7 +34,7 @@ def monotonic():
 
 @pytest.fixture
 def open_log(tmp_path, wall, monotonic):
-    return lambda: AuditLog(tmp_path, wall_clock=wall, clock=monotonic)
+    return lambda boot="boot 1": AuditLog(tmp_path, wall_clock=wall, clock=monotonic, boot_id=boot)
 
 
 def lines(folder, name="audit.jsonl"):
@@ -53,6 +53,8 @@ def test_a_line_says_when_what_and_what_became_of_it(tmp_path, open_log):
             "outcome": "done",
             "problem": None,
             "threshold_rev": "r0002",
+            "boot": "boot 1",
+            "uptime_s": 1000.0,
         },
         {
             "time": "2027-01-15T08:00:00.000+00:00",
@@ -61,37 +63,54 @@ def test_a_line_says_when_what_and_what_became_of_it(tmp_path, open_log):
             "outcome": "failed",
             "problem": "no. Do this.",
             "threshold_rev": "r0001",
+            "boot": "boot 1",
+            "uptime_s": 1000.0,
         },
     ]
 
 
 @pytest.mark.parametrize("restarts", [False, True])
 @pytest.mark.parametrize(("age_s", "answer"), [(ANSWERED_FOR_S - 0.1, FAILED), (ANSWERED_FOR_S, None)])
-def test_an_answer_is_remembered_for_ten_minutes_also_over_a_restart(
-    open_log, wall, monotonic, restarts, age_s, answer
-):
+def test_an_answer_is_remembered_for_ten_minutes_also_over_a_restart(open_log, monotonic, restarts, age_s, answer):
     log = open_log()
     log.add(Command("reload", 17), "failed", FAILED)
-    for clock in (wall, monotonic):
-        clock.now += age_s / 2
+    monotonic.now += age_s / 2
     if restarts:
-        monotonic.now = 5.0
         log = open_log()
     monotonic.now += age_s / 2
     assert log.answer_to(Command("reload", 17)) == answer
 
 
-def test_a_wall_clock_that_jumps_changes_nothing_while_the_agent_runs(open_log, wall):
+@pytest.mark.parametrize("step_s", [3600, -3600, -1_799_999_000])
+def test_a_wall_clock_that_jumps_changes_nothing_also_over_a_restart(open_log, wall, step_s):
     log = open_log()
     log.add(Command("reload", 17), "done", DONE)
-    wall.now += 10 * ANSWERED_FOR_S
+    wall.now += step_s
     assert log.answer_to(Command("reload", 17)) == DONE
-
-
-def test_a_wall_clock_that_was_set_back_makes_no_command_new(open_log, wall):
-    open_log().add(Command("reload", 17), "done", DONE)
-    wall.now -= 3600
     assert open_log().answer_to(Command("reload", 17)) == DONE
+
+
+@pytest.mark.parametrize("wall_s", [1_000.0, 1_800_000_100.0], ids=["nobody has set it", "minutes later"])
+def test_after_a_start_of_the_machine_every_command_is_new_whatever_the_wall_clock_says(
+    open_log, wall, monotonic, wall_s
+):
+    open_log().add(Command("select_recipe", 1), "done", DONE)
+    wall.now, monotonic.now = wall_s, 20.0
+    log = open_log("boot 2")
+    assert log.answer_to(Command("select_recipe", 1)) is None
+    log.add(Command("select_recipe", 1), "done", DONE)
+    assert open_log("boot 2").answer_to(Command("select_recipe", 1)) == DONE
+
+
+def test_lines_of_a_version_that_wrote_no_boot_are_read_and_answer_nothing(tmp_path, open_log, caplog):
+    log = open_log()
+    log.add(Command("reload", 17), "done", DONE)
+    (line,) = lines(tmp_path)
+    (tmp_path / "audit.jsonl").write_text(
+        json.dumps({key: value for key, value in line.items() if key not in {"boot", "uptime_s"}})
+    )
+    assert open_log().answer_to(Command("reload", 17)) is None
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
