@@ -6,7 +6,8 @@ is committed without waiting for the disk, which saves the flash two thirds of i
 
 Times. Within one start of the operating system everything is measured by CLOCK_MONOTONIC, so a stepped clock changes
 nothing. Rows of an earlier start are aged by the wall clock; where that went back, they are as old as this start, so a
-repeated trigger gets its old (historical) result rather than a second, different one.
+repeated trigger gets its old (historical) result rather than a second, different one. A verdict that was stored while
+nobody had set the wall clock is as old as this start, too: it must not be removed for its age.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.inspection import Trigger
-from edge_agent.outbox_age import AGE, oldest_age_s, prune, remove_aged
+from edge_agent.outbox_age import AGE, UNKNOWN_WALL_NS, oldest_age_s, prune, remove_aged
 from edge_agent.outbox_file import SCHEMA_VERSION, is_damage, open_again, open_database, translate_errors
 from edge_agent.outbox_records import Accepted, Clock, Conflict, OpenTrigger, OutboxEntry, Repeat
 from engines.errors import OutboxError
@@ -140,6 +141,7 @@ class Outbox:
             OutboxError: Nothing was stored.
         """
         now = self._now()
+        wall_ns = now["wall"] if self._clock.is_set() else UNKNOWN_WALL_NS
         with self._transaction(durable=True) as database:
             if trigger_id is None:
                 self._check_room()
@@ -153,7 +155,7 @@ class Outbox:
             database.execute(
                 "INSERT INTO verdicts (seq, result_id, boot_id, payload, mask_png, clock_boot, wall_ns, monotonic_ns)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (seq, result_id, boot_id, payload, mask_png, now["boot"], now["wall"], now["monotonic"]),
+                (seq, result_id, boot_id, payload, mask_png, now["boot"], wall_ns, now["monotonic"]),
             )
             self._depth_change += 1
         return True
@@ -223,13 +225,13 @@ class Outbox:
         return max(count, 0)
 
     def remove_aged(self, days: float) -> int:
-        """Delete some of the verdicts that nobody has acknowledged for so many days; return how many.
+        """Delete some of the verdicts that nobody has acknowledged for so many days, and of what is done; return how many.
 
         Raises:
             OutboxError: Nothing was deleted.
         """
         with self._transaction() as database:
-            count = remove_aged(database, self._now(), round(days * 86_400e9))
+            count = remove_aged(database, self._now(), age_ns=round(days * 86_400e9), window_ns=self._window_ns)
             self._depth_change -= count
         return count
 

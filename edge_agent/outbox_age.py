@@ -16,6 +16,8 @@ _OLDEST = (
     f"SELECT {AGE} FROM verdicts WHERE seq = "  # noqa: S608, constants
     "(SELECT min(seq) FROM verdicts INDEXED BY verdicts_waiting WHERE acknowledged = 0)"
 )
+# The wall time of a verdict that was stored while nobody had set the clock: it is younger than any other.
+UNKNOWN_WALL_NS = 1 << 62
 _TIMEOUT_S = 0.1
 _PRUNE_ROWS = 64
 _AGED_ROWS = 500
@@ -39,13 +41,15 @@ def oldest_age_s(path: Path, now: Mapping[str, int | str]) -> float:
     return 0.0 if oldest is None else max(0, oldest[0]) / 1e9
 
 
-def prune(database: sqlite3.Connection, now: Mapping[str, int | str], window_ns: int) -> None:
+def prune(
+    database: sqlite3.Connection, now: Mapping[str, int | str], window_ns: int, *, rows: int = _PRUNE_ROWS
+) -> None:
     """Delete the oldest rows that nobody can ask for any more, a few at a time.
 
     The newest of each table stays: without it SQLite would hand out its number again, and a result that comes very late
     would answer another part.
     """
-    values = {"window": window_ns, "rows": _PRUNE_ROWS, **now}
+    values = {"window": window_ns, "rows": rows, **now}
     for table, key, done in (
         ("verdicts", "seq", "acknowledged = 1"),
         ("triggers", "trigger_id", "result_id IS NOT NULL"),
@@ -57,10 +61,16 @@ def prune(database: sqlite3.Connection, now: Mapping[str, int | str], window_ns:
         )
 
 
-def remove_aged(database: sqlite3.Connection, now: Mapping[str, int | str], age_ns: int) -> int:
-    """Delete verdicts that are not acknowledged and older than `age_ns`, some at a time; return how many."""
-    return database.execute(
+def remove_aged(database: sqlite3.Connection, now: Mapping[str, int | str], *, age_ns: int, window_ns: int) -> int:
+    """Delete verdicts that are not acknowledged and older than `age_ns`, some at a time; return how many.
+
+    What nobody can ask for any more goes with them: where no acknowledgement ever comes, nothing else deletes it.
+    """
+    # Only the oldest are looked at: behind payload and mask, the time of 100,000 rows takes seconds to read.
+    count = database.execute(
         "DELETE FROM verdicts WHERE seq IN (SELECT seq FROM verdicts INDEXED BY verdicts_waiting WHERE acknowledged = 0"  # noqa: S608
-        f" AND {AGE} >= :age ORDER BY seq LIMIT :rows) AND seq < (SELECT max(seq) FROM verdicts)",
+        f" ORDER BY seq LIMIT :rows) AND {AGE} >= :age AND seq < (SELECT max(seq) FROM verdicts)",
         {"age": age_ns, "rows": _AGED_ROWS, **now},
     ).rowcount
+    prune(database, now, window_ns, rows=_AGED_ROWS)
+    return count

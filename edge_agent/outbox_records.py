@@ -6,17 +6,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from edge_agent.clock import clock_is_synced
 from edge_agent.ids import kernel_boot_id
 from edge_agent.inspection import Trigger
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Wall time for people and across boots, CLOCK_MONOTONIC for every interval, and the boot it belongs to."""
+    """Wall time for people and across boots, CLOCK_MONOTONIC for every interval, and the boot it belongs to.
+
+    `is_set` says whether the wall time can be believed.
+    """
 
     wall_ns: Callable[[], int] = time.time_ns
     monotonic_ns: Callable[[], int] = time.monotonic_ns
     boot_id: str = field(default_factory=kernel_boot_id)
+    is_set: Callable[[], bool] = clock_is_synced
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ class FakeTime:
     wall_ns: int = 1_700_000_000_000_000_000
     monotonic_ns: int = 5_000_000_000
     boot: str = "kernel-1"
+    is_set: bool = True
     clock: Clock = field(init=False)
 
     def __post_init__(self):
@@ -20,7 +21,7 @@ class FakeTime:
 
     def reboot(self, boot, monotonic_ns=1_000_000_000):
         self.monotonic_ns = monotonic_ns
-        self.clock = Clock(lambda: self.wall_ns, lambda: self.monotonic_ns, boot)
+        self.clock = Clock(lambda: self.wall_ns, lambda: self.monotonic_ns, boot, lambda: self.is_set)
 
     def pass_s(self, seconds):
         self.wall_ns += round(seconds * 1e9)

@@ -1,10 +1,12 @@
 """How long the oldest verdict waits, read beside a working outbox."""
 
+import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from outbox_steps import send
+from outbox_steps import WINDOW_S, send, store, trigger
 
 from edge_agent.outbox import Outbox
 from engines.errors import OutboxError
@@ -72,3 +74,51 @@ def test_a_file_that_is_gone_is_an_error_and_not_an_age(outbox, tmp_path):
         path.rename(path.with_name(f"{path.name}.aside"))
     with pytest.raises(OutboxError, match="Check that its directory exists"):
         outbox.oldest_age_s()
+
+
+def test_what_was_stored_before_anybody_set_the_clock_has_no_age_at_the_next_boot(open_outbox, now):
+    now.wall_ns, now.is_set = 60 * 10**9, False
+    send(open_outbox(), "r1")
+    now.wall_ns, now.is_set = 1_800_000_000 * 10**9, True
+    now.reboot("kernel-2")
+    later = open_outbox()
+    send(later, "r2")
+    assert later.remove_aged(30) == 0
+    assert later.oldest_age_s() == pytest.approx(now.monotonic_ns / 1e9)
+    now.pass_s(31 * 86_400)
+    send(later, "r3")
+    assert later.remove_aged(30) == 2, "it has waited through the whole of this boot"
+
+
+def test_without_any_acknowledgement_the_file_does_not_grow_for_ever(open_outbox, path, now):
+    outbox = open_outbox()
+    for number in range(50):
+        part = outbox.accept(trigger(str(number), at_ns=now.monotonic_ns))
+        store(outbox, f"r{number}", part.trigger_id)
+        now.pass_s(WINDOW_S)
+        assert outbox.remove_aged(10 * WINDOW_S / 86_400) <= 1
+    with closing(sqlite3.connect(path)) as database:
+        for table in ("verdicts", "triggers"):
+            (rows,) = database.execute(f"SELECT count(*) FROM {table}").fetchone()
+            assert rows <= 11
+
+
+def read_bytes():
+    (line,) = (one for one in Path("/proc/self/io").read_text().splitlines() if one.startswith("rchar"))
+    return int(line.split()[1])
+
+
+def test_to_find_what_is_too_old_only_the_oldest_verdicts_are_read(open_outbox, path, now):
+    outbox = open_outbox()
+    store(outbox, "r1", mask_png=bytes(20_000))
+    with outbox._transaction() as database:
+        database.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) INSERT INTO verdicts (seq,"
+            " result_id, boot_id, payload, mask_png, clock_boot, wall_ns, monotonic_ns) SELECT i, 'r' || i, boot_id,"
+            " payload, mask_png, clock_boot, wall_ns, monotonic_ns FROM n, verdicts WHERE seq = 1"
+        )
+    outbox.close()
+    outbox = open_outbox()
+    before = read_bytes()
+    assert outbox.remove_aged(30) == 0
+    assert read_bytes() - before < path.stat().st_size / 3
