@@ -24,6 +24,7 @@ import numpy as np
 
 from engines.images import Frame, encode_png
 from engines.runtime import Maps
+from engines.untrusted import parse_json
 
 Kind = Literal["FAIL", "INVALID", "LATE", "PASS"]
 KINDS: tuple[Kind, ...] = ("FAIL", "INVALID", "LATE", "PASS")
@@ -71,6 +72,8 @@ class Archive:
         self._max_bytes, self._keep_days, self._least_free_bytes = max_bytes, keep_days, least_free_bytes
         self._rejected: deque[tuple[Path, int]] = deque()
         self._passed: deque[tuple[Path, int]] = deque()
+        # Of a time when nobody had set the clock: how old they are is not known, and only room removes them.
+        self._undated: deque[tuple[Path, int]] = deque()
         self._is_open = False
         self.held_bytes = 0
 
@@ -79,7 +82,7 @@ class Archive:
 
         Args:
             sighting: What to keep.
-            today: None where the clock cannot be trusted: then nothing is too old.
+            today: None where the clock cannot be trusted: then nothing is too old, and this frame never will be.
 
         Raises:
             OSError: It could not be kept; what was there before stays, but for the oldest.
@@ -103,7 +106,7 @@ class Archive:
         except OSError:
             _remove(stem)
             raise
-        self._list_of(sighting.kind).append((stem, size))
+        (self._undated if today is None else self._list_of(sighting.kind)).append((stem, size))
         self.held_bytes += size
 
     def _open(self) -> None:
@@ -132,7 +135,10 @@ class Archive:
         oldest = (today - timedelta(days=self._keep_days)).isoformat()
         for kept in (self._passed, self._rejected):
             while kept and kept[0][0].parts[-3] < oldest:
-                self._remove_first(kept)
+                if _is_dated(kept[0][0]):
+                    self._remove_first(kept)
+                else:
+                    self._undated.append(kept.popleft())
 
     def _make_room(self, size: int) -> None:
         if size > self._max_bytes:
@@ -142,13 +148,13 @@ class Archive:
                 "raise archive.max_mb in the station file",
             )
         while self.held_bytes + size > self._max_bytes or self._free_bytes() < size + self._least_free_bytes:
-            if not (self._passed or self._rejected):
+            if not (self._passed or self._undated or self._rejected):
                 raise OSError(
                     errno.ENOSPC,
                     f"the disk of {self.folder} has {self._free_bytes() / 1e6:.0f} MB left, and "
                     f"{self._least_free_bytes / 1e6:.0f} MB must stay free for the verdicts; make room there",
                 )
-            self._remove_first(self._passed or self._rejected)
+            self._remove_first(self._passed or self._undated or self._rejected)
 
     def _free_bytes(self) -> int:
         return shutil.disk_usage(self.folder).free
@@ -163,6 +169,14 @@ class Archive:
                 if any(folder.iterdir()):
                     break
                 folder.rmdir()
+
+
+def _is_dated(stem: Path) -> bool:
+    """Return whether its verdict says that somebody had set the clock; what says nothing counts as dated."""
+    try:
+        return parse_json(Path(f"{stem}.json").read_bytes())["clock_synced"] is not False
+    except (OSError, ValueError, TypeError, KeyError):
+        return True
 
 
 def _remove(stem: Path) -> None:

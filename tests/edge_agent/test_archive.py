@@ -1,6 +1,7 @@
 """The archive stays within its bounds whatever comes, keeps rejects longest, and touches no file that is not its own."""
 
 import errno
+import json
 import shutil
 from datetime import date, timedelta
 
@@ -15,11 +16,12 @@ DAY = date(2026, 3, 1)
 MB = 1_000_000
 
 
-def sighting(kind, number, *, day=DAY, maps=True):
+def sighting(kind, number, *, day=DAY, maps=True, is_set=True):
     """A frame that is noise, so that every file is about as large."""
+    verdict = json.dumps({"seq": number, "clock_synced": is_set}).encode()
     noise = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)
     error = np.full((2, 8, 8), 0.25, np.float32) if maps else None
-    return Sighting(kind, f"{day}T10:00:00.{number:06}Z", number, noise, error, b'{"seq": %d}' % number)
+    return Sighting(kind, f"{day}T10:00:00.{number:06}Z", number, noise, error, verdict)
 
 
 def kept(folder):
@@ -92,6 +94,27 @@ def test_what_is_too_old_goes_unless_nobody_has_set_the_clock(make_archive, trus
     archive.add(sighting("FAIL", 2), today=DAY if trusts_clock else None)
     assert kept(archive.folder) == left
     assert (archive.folder / str(DAY - timedelta(days=11))).exists() is not trusts_clock, "empty days go, too"
+
+
+UNSET_DAYS = [date(1970, 1, 1), DAY - timedelta(days=30), date(2099, 1, 1)]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("unset_day", UNSET_DAYS, ids=str)
+def test_what_came_before_anybody_set_the_clock_goes_for_room_only_and_keeps_nothing_else(
+    make_archive, unset_day, restarts
+):
+    archive = make_archive(keep_days=10)
+    archive.add(sighting("FAIL", 0, day=unset_day, is_set=False), today=None)
+    for number, days_before in ((1, 11), (2, 10), (3, 0)):
+        if restarts:
+            archive = make_archive(keep_days=10)
+        day = DAY - timedelta(days=days_before)
+        archive.add(sighting("FAIL", number, day=day), today=day)
+    assert kept(archive.folder) == ["FAIL 0", "FAIL 2", "FAIL 3"]
+    small = make_archive(max_bytes=2 * 14_000)
+    small.add(sighting("FAIL", 4), today=DAY)
+    assert len(kept(small.folder)) == 2
 
 
 def test_a_day_that_a_person_has_removed_costs_no_new_frame(make_archive):
