@@ -21,7 +21,10 @@ from engines.yaml_file import StrictModel, load_yaml
 CURRENT = "current"
 REVISION = re.compile(r"r\d{4,}")
 _REFIT = "Fit again: `edge-calibrate fit RECIPE --images DIR --false-reject-rate RATE`."
-
+_NEWER = (
+    "Another version of this program made it: install that one here, fit again with this one, or put an older revision in "
+    "force with `edge-calibrate activate`."
+)
 
 Unit = Literal["part", "block", "frame"]
 
@@ -151,7 +154,7 @@ def load_calibration(recipe_folder: Path, name: str) -> Calibration:
         check_manifest(folder)
     except RecipeError as problem:
         raise ThresholdsError(problem.problem, fix=_REFIT) from problem
-    calibration = load_yaml(folder / "calibration.yaml", Calibration, error=ThresholdsError)
+    calibration = load_yaml(folder / "calibration.yaml", Calibration, error=ThresholdsError, fix=_NEWER)
     if calibration.revision != name:
         raise ThresholdsError(
             f"{folder} holds revision {calibration.revision}: somebody has copied or renamed it.",

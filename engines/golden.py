@@ -14,7 +14,7 @@ import numpy as np
 from engines.errors import EngineError, RecipeError
 from engines.files import sha256_of
 from engines.images import Frame, read_image
-from engines.recipe import GOLDEN_FOLDER, MODEL_FILES
+from engines.recipe import GOLDEN_FOLDER, MODEL_FILES, NEWER_RECIPE
 from engines.runtime import Maps, Runtime
 from engines.untrusted import read_array
 from engines.yaml_file import StrictModel, load_yaml
@@ -93,7 +93,7 @@ def load_golden(recipe_dir: Path) -> list[GoldenFrame]:
         RecipeError: `golden.yaml` is missing or not understood, or it lacks a good frame or a defect.
     """
     folder = recipe_dir / GOLDEN_FOLDER
-    listed = load_yaml(folder / GOLDEN_FILE, GoldenList, error=RecipeError)
+    listed = load_yaml(folder / GOLDEN_FILE, GoldenList, error=RecipeError, fix=NEWER_RECIPE)
     if {entry.kind for entry in listed.frames} != {"good", "defect"}:
         raise RecipeError(
             f"{folder / GOLDEN_FILE} must list good frames and frames with a defect.",

@@ -22,6 +22,8 @@ MANIFEST = "manifest.json"
 MODEL_FILES = {"fp32": "model.onnx", "tensorrt": "model.int8.onnx", "cpu": "model.cpu.onnx"}
 GOLDEN_FOLDER = "golden"
 IMAGES_FILE = "images.csv"
+# Its manifest has been checked before: no person has written what is not understood.
+NEWER_RECIPE = "Another version of this program made it: install that one here, or train again with this one."
 THRESHOLDS_FOLDER = "thresholds"
 
 Positive = Annotated[int, Field(ge=1)]
@@ -102,7 +104,7 @@ def load_recipe(folder: Path) -> Recipe:
             f"{folder} is not a recipe: it has no recipe.yaml.", fix="Give the folder that `edge-engines train` wrote."
         )
     check_manifest(folder)
-    return load_yaml(folder / "recipe.yaml", Recipe, error=RecipeError)
+    return load_yaml(folder / "recipe.yaml", Recipe, error=RecipeError, fix=NEWER_RECIPE)
 
 
 def save_recipe(folder: Path, recipe: Recipe) -> None:

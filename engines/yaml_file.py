@@ -14,6 +14,7 @@ from engines.errors import ConfigError
 
 KeyPath = tuple["str | int", ...]
 Model = TypeVar("Model", bound=BaseModel)
+_CORRECT = "Correct every line named above and try again."
 
 
 class StrictModel(BaseModel):
@@ -30,8 +31,14 @@ class Mistake:
     text: str
 
 
-def load_yaml(path: Path, model: type[Model], *, error: type[ConfigError]) -> Model:
+def load_yaml(path: Path, model: type[Model], *, error: type[ConfigError], fix: str = _CORRECT) -> Model:
     """Read and check a YAML file.
+
+    Args:
+        path: The file.
+        model: What it must be.
+        error: What is raised.
+        fix: What to do about mistakes; nobody may correct a file that a manifest seals.
 
     Raises:
         ConfigError: Of the class `error`; its message lists every mistake with file, line, key, value and rule.
@@ -44,10 +51,10 @@ def load_yaml(path: Path, model: type[Model], *, error: type[ConfigError]) -> Mo
         ) from problem
     except UnicodeDecodeError as problem:
         raise error(f"{path} is not UTF-8 text: {problem.reason}.", fix="Save it as UTF-8, or restore it.") from problem
-    return parse_yaml(text, model, name=str(path), error=error)
+    return parse_yaml(text, model, name=str(path), error=error, fix=fix)
 
 
-def parse_yaml(text: str, model: type[Model], *, name: str, error: type[ConfigError]) -> Model:
+def parse_yaml(text: str, model: type[Model], *, name: str, error: type[ConfigError], fix: str = _CORRECT) -> Model:
     """Check YAML text; see `load_yaml`."""
     lines: dict[KeyPath, int] = {}
     mistakes: list[Mistake] = []
@@ -83,7 +90,7 @@ def parse_yaml(text: str, model: type[Model], *, name: str, error: type[ConfigEr
         mistakes.sort(key=lambda mistake: mistake.line)
         listed = "\n".join(f"  {name}:{mistake.line}: {mistake.text}" for mistake in mistakes)
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        raise error(f"{name} has {count}:\n{listed}\n", fix="Correct every line named above and try again.")
+        raise error(f"{name} has {count}:\n{listed}\n", fix=fix)
     return checked
 
 

@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from recipe_copies import rename
 
 from edge_agent import revisions
 from edge_agent.revisions import activate, read_log, revision_names, rollback, save_thresholds
 from edge_agent.thresholds import load_thresholds, name_in_force
-from engines.errors import ThresholdsError
+from engines.errors import RecipeError, ThresholdsError
+from engines.recipe import load_recipe, write_manifest
 
 
 @pytest.fixture
@@ -122,6 +124,19 @@ def test_a_damaged_revision_is_refused_and_the_one_in_force_stays(recipe, damage
         activate(recipe, "r0002")
     assert name_in_force(recipe) == "r0001"
     assert len(read_log(recipe)) == lines
+
+
+def test_what_another_version_of_the_program_made_is_not_to_be_corrected_by_hand(recipe):
+    with (recipe / "thresholds" / "r0002" / "calibration.yaml").open("a") as file:
+        file.write("unheard_of: 3\n")
+    write_manifest(recipe / "thresholds" / "r0002", versions={})
+    with pytest.raises(ThresholdsError, match=r"unheard_of: unknown key") as refused:
+        activate(recipe, "r0002")
+    assert "Another version of this program made it: install that one here, fit again" in refused.value.fix
+    rename(recipe, unheard_of=3)
+    with pytest.raises(RecipeError, match=r"unheard_of: unknown key") as refused:
+        load_recipe(recipe)
+    assert "Another version of this program made it: install that one here, or train again" in refused.value.fix
 
 
 def test_a_line_that_a_power_cut_has_cut_short_hides_no_other(recipe):
