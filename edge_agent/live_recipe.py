@@ -13,7 +13,8 @@ from edge_agent.decision import decide
 from edge_agent.ring import FrameRing
 from edge_agent.station import EnginePart
 from edge_agent.thresholds import ThresholdRevision, check_fits_model, load_thresholds
-from engines.errors import AgentError, EngineError, FrameError, NotRejectedError
+from engines.errors import AgentError, EngineError, FrameError, NotRejectedError, ThresholdsError
+from engines.files import sha256_of
 from engines.golden import load_golden, verify_engine
 from engines.images import Frame
 from engines.plans.builder import Progress
@@ -144,7 +145,16 @@ class LiveRecipe:
             EngineError: A test piece would pass with it, or the engine failed; the old one stays.
         """
         thresholds = load_thresholds(self._folder)
-        _check_belongs(thresholds, self.runtime, self.thresholds.calibration.model)
+        model = self.thresholds.calibration.model
+        try:
+            _check_belongs(thresholds, self.runtime, model)
+        except ThresholdsError as problem:
+            if thresholds.calibration.model_sha256 != sha256_of(self._folder / MODEL_FILES[model]):
+                raise
+            raise ThresholdsError(
+                f"{problem.problem} The recipe itself has been replaced.",
+                fix="Start the agent anew, and it takes all of the new recipe: `sudo systemctl restart edge-agent@STATION`.",
+            ) from problem
         for piece in self._pieces:
             self._must_reject(piece, thresholds)
         self.thresholds = thresholds

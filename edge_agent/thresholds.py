@@ -153,7 +153,8 @@ def load_calibration(recipe_folder: Path, name: str) -> Calibration:
     try:
         check_manifest(folder)
     except RecipeError as problem:
-        raise ThresholdsError(problem.problem, fix=_REFIT) from problem
+        is_there = isinstance(problem.__cause__, PermissionError)
+        raise ThresholdsError(problem.problem, fix=problem.fix if is_there else _REFIT) from problem
     calibration = load_yaml(folder / "calibration.yaml", Calibration, error=ThresholdsError, fix=_NEWER)
     if calibration.revision != name:
         raise ThresholdsError(

@@ -7,6 +7,7 @@ SHA-256; a threshold revision, added later, brings a manifest of its own, so tha
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -145,6 +146,11 @@ def check_manifest(folder: Path) -> dict[str, str]:
         faults = [f"{name} {fault}" for name, digest in expected.items() if (fault := _fault(folder / name, digest))]
     except FileNotFoundError as problem:
         raise RecipeError(f"{folder} has no {MANIFEST}: it is incomplete.", fix=fix) from problem
+    except PermissionError as problem:
+        raise RecipeError(
+            f"{folder} may not be read: {problem}.",
+            fix=f"Let every user of this machine read it: `sudo chmod -R a+rX {shlex.quote(str(folder))}`.",
+        ) from problem
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise RecipeError(f"{folder} cannot be checked by its {MANIFEST}: {problem}.", fix=fix) from problem
     if faults:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from contextlib import closing
 from dataclasses import replace
@@ -26,6 +27,7 @@ from edge_agent.station import Station, load_station
 from edge_agent.thresholds import ThresholdRevision
 from engines.command_line import check_can_write, positive, rate, track, write_json
 from engines.errors import PromiseError, StorageError, UsageError
+from engines.recipe import THRESHOLDS_FOLDER
 
 HELP = "fit thresholds on good parts and put them in force"
 
@@ -203,10 +205,21 @@ def _check(arguments: argparse.Namespace) -> None:
         )
     check_can_write("--html", arguments.html)
     check_can_write("--json", arguments.json)
+    _check_can_save(arguments.recipe)
     if arguments.rejects is not None and (arguments.html is None or not arguments.rejects.is_dir()):
         raise UsageError(
             f"--rejects {arguments.rejects} needs a folder of rejected frames, and --html for the page that tells of them.",
             fix="Give both, or leave out --rejects.",
+        )
+
+
+def _check_can_save(recipe: Path) -> None:
+    folder = recipe / THRESHOLDS_FOLDER if (recipe / THRESHOLDS_FOLDER).is_dir() else recipe
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        raise StorageError(
+            f"{folder} may not be written to, and there the new thresholds belong.",
+            fix="On a station join the group that may, `sudo usermod -aG edge-agent USER`, and log in again; else copy the "
+            "recipe to a disk that can be written.",
         )
 
 

@@ -1,6 +1,7 @@
 """A fit while something around it is not as it should be: the disk, the engine, the clock, the camera, another fit."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,17 @@ def fit_apart(recipe, images, *, largest_file=UNLIMITED, samples=1):
 
 def content_of(recipe):
     return {path: sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for path in recipe.rglob("*")}
+
+
+def test_a_recipe_that_may_not_be_written_to_is_refused_before_any_work(
+    recipe, good_frames_folder, monkeypatch, capsys
+):
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: recipe not in (path, path.parent) and allowed(path, mode))
+    assert fit(recipe, good_frames_folder) == 74
+    said = capsys.readouterr().err
+    assert "may not be written to, and there the new thresholds belong. On a station join the group" in said
+    assert revision_names(recipe) == []
 
 
 @pytest.mark.parametrize(("largest_file", "samples"), [(20_000, 1), (40_000, 12)], ids=["arrays", "card"])

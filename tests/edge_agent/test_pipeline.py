@@ -1,6 +1,8 @@
 """The way of a frame through ring, engine and decision, without camera process and MQTT."""
 
 import shutil
+from contextlib import closing
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,6 +15,8 @@ from edge_agent.ring import FrameRing
 from edge_agent.station import EnginePart
 from edge_agent.thresholds import load_thresholds
 from engines.errors import EngineError, RecipeError, ThresholdsError
+from engines.files import sha256_of
+from engines.recipe import load_recipe, write_manifest
 
 
 @pytest.fixture
@@ -162,11 +166,43 @@ def test_thresholds_of_another_model_are_refused(tmp_path, fitted_recipe):
     text = (folder / "calibration.yaml").read_text()
     digest = load_thresholds(fitted_recipe).calibration.model_sha256
     (folder / "calibration.yaml").write_text(text.replace(digest, "f" * 64))
-    from engines.recipe import write_manifest
-
     write_manifest(folder, versions={})
     with pytest.raises(ThresholdsError, match=r"was fitted on model.cpu.onnx ffffffffffff, but .* is running"):
         open_live_recipe(tmp_path / "recipe", EnginePart(threads=1))
+
+
+def test_a_recipe_that_was_replaced_under_the_agent_asks_for_a_restart_and_not_for_a_fit(tmp_path, fitted_recipe):
+    folder = shutil.copytree(fitted_recipe, tmp_path / "recipe")
+    with closing(open_live_recipe(folder, EnginePart(threads=1))) as live:
+        live.runtime.bind([live._private])
+        before = live.thresholds
+        model, calibration = folder / "model.cpu.onnx", folder / "thresholds" / "r0001" / "calibration.yaml"
+        digest = sha256_of(model)
+        with model.open("ab") as file:
+            file.write(b"another")
+        write_manifest(folder, versions={})
+        calibration.write_text(calibration.read_text().replace(digest, sha256_of(model)))
+        write_manifest(calibration.parent, versions={})
+        with pytest.raises(ThresholdsError, match=r"The recipe itself has been replaced\.") as refused:
+            live.reload_thresholds()
+        assert "systemctl restart" in refused.value.fix
+        assert live.thresholds is before
+
+
+def test_files_that_may_not_be_read_are_not_to_be_made_anew(tmp_path, fitted_recipe, monkeypatch):
+    folder = shutil.copytree(fitted_recipe, tmp_path / "recipe")
+    opened = Path.open
+
+    def refused(path, *words, **more):
+        if path.name in {"model.cpu.onnx", "scale.npy"}:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *words, **more)
+
+    monkeypatch.setattr(Path, "open", refused)
+    for read, error in ((load_recipe, RecipeError), (load_thresholds, ThresholdsError)):
+        with pytest.raises(error, match=r"may not be read: .*Permission denied") as caught:
+            read(folder)
+        assert caught.value.fix.startswith("Let every user of this machine read it: `sudo chmod -R a+rX ")
 
 
 @pytest.mark.parametrize("file", ["model.cpu.onnx", "recipe.yaml", "images.csv", "golden/golden.yaml"])
