@@ -44,6 +44,8 @@ _HANDSHAKE_TIMEOUT_S = 10.0
 _BEAT_S = 0.5
 # Brokers stop delivering when this many messages are unacknowledged (Mosquitto: 20).
 _MAX_UNACKNOWLEDGED = 8
+# X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED: a board without a battery begins in 1970.
+_OUT_OF_TIME = frozenset({9, 10})
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,9 @@ class MqttClient:
             case ssl.SSLCertVerificationError():
                 return PublishError(
                     f"broker {self._broker} has a certificate that is not accepted: {error.verify_message}.",
-                    fix="Name the broker as its certificate does, and in ca_file the authority that signed it.",
+                    fix="Is the clock of this machine right (`date`)? If so, renew the broker's certificate."
+                    if error.verify_code in _OUT_OF_TIME
+                    else "Name the broker as its certificate does, and in ca_file the authority that signed it.",
                 )
             case ssl.SSLError():
                 return PublishError(

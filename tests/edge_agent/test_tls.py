@@ -75,10 +75,15 @@ def test_a_broker_of_another_authority_is_refused(tls_broker, connect, agent_fil
     assert "certificate that is not accepted" in failure_of(connect(tls_broker, trusting_the_system))
 
 
-def test_a_broker_whose_certificate_has_ended_is_refused(make_mosquitto, connect, authority, agent_files):
-    broker = make_mosquitto(tls=(authority.ca_file, *authority.issue("old", "localhost", days=-1)))
+@pytest.mark.parametrize(("days", "says"), [(-1, "certificate has expired"), (800, "certificate is not yet valid")])
+def test_a_broker_whose_certificate_is_not_of_today_is_refused_and_the_clock_asked_for(
+    make_mosquitto, connect, authority, agent_files, days, says
+):
+    broker = make_mosquitto(tls=(authority.ca_file, *authority.issue("old", "localhost", days=days)))
     broker.start()
-    assert "certificate has expired" in failure_of(connect(broker, agent_files))
+    said = failure_of(connect(broker, agent_files))
+    assert says in said
+    assert "Is the clock of this machine right (`date`)?" in said
 
 
 @pytest.mark.parametrize("own", ["none", "of another authority"])
