@@ -1,6 +1,6 @@
 """Frames for new thresholds, taken while the line goes on: every consecutive valid one, whatever its verdict was.
 
-    <state_dir>/recalibration/<start>/
+    <state_dir>/recalibration/<start>/          <start>-0001 where the clock says that an earlier one began later
         collection.json     how many were wanted and are there, and what judged them
         frames.csv          one line a frame: file, result_id, part_id, verdict, score
         frames/             all frames in their order
@@ -17,7 +17,9 @@ import csv
 import errno
 import io
 import json
+import re
 import shutil
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -30,6 +32,7 @@ from engines.images import Frame, encode_png
 from engines.untrusted import parse_json
 
 FOLDER = "recalibration"
+_NAME = re.compile(r"\d{8}T\d{6}Z(-\d{4})?")
 COLUMNS = ("file", "result_id", "part_id", "verdict", "score")
 STATUS_FILE, FRAMES_FILE = "collection.json", "frames.csv"
 
@@ -145,6 +148,18 @@ def read_status(folder: Path) -> CollectionStatus:
         return CollectionStatus(**parse_json(path.read_bytes()))
     except (OSError, ValueError, TypeError) as problem:
         raise DatasetError(f"{path} is damaged: {problem}.", fix="Remove that folder and collect again.") from problem
+
+
+def next_folder(state_dir: Path) -> Path:
+    """Return where a collection that begins now goes: behind all that are there, whatever the clock says."""
+    start = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    there = state_dir / FOLDER
+    names = [path.name for path in there.iterdir()] if there.is_dir() else []
+    last = max(filter(_NAME.fullmatch, names), default="")
+    if start <= last:
+        latest, _, number = last.partition("-")
+        start = f"{latest}-{int(number or 0) + 1:04}"
+    return there / start
 
 
 def collections_below(state_dir: Path) -> list[Path]:

@@ -6,14 +6,13 @@ in the queue; everything else happens in the background. Nothing here can hold u
 
 from __future__ import annotations
 
-import time
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
 from edge_agent.archive import Archive, Kind, Sighting
 from edge_agent.background_writer import BackgroundWriter
-from edge_agent.collection import FOLDER, CollectedFrame, Collection, CollectionStatus, end_abandoned
+from edge_agent.collection import CollectedFrame, Collection, CollectionStatus, end_abandoned, next_folder
 from edge_agent.decision import Decision
 from edge_agent.live_recipe import LiveRecipe
 from edge_agent.pipeline import Judgement
@@ -112,7 +111,6 @@ class FrameKeeper:
                 f"a collection runs, {self._taken} of {self._collection.status.wanted} frames are there. Wait for its "
                 "end, or send 'reload', which ends it."
             )
-        start = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         status = CollectionStatus(
             recipe=self._live.recipe.name,
             threshold_rev=self._live.thresholds.name,
@@ -120,7 +118,7 @@ class FrameKeeper:
             wanted=frames,
         )
         try:
-            self._collection = Collection(self._station.state_dir / FOLDER / start, status)
+            self._collection = Collection(next_folder(self._station.state_dir), status)
         except OSError as problem:
             return f"the collection cannot begin: {problem}. Make room, or let the agent write to its state_dir."
         self._taken = 0

@@ -21,6 +21,7 @@ from edge_agent.collection import (
     CollectionStatus,
     collections_below,
     end_abandoned,
+    next_folder,
     read_status,
 )
 from edge_agent.messages import encode_command
@@ -122,18 +123,25 @@ def test_what_is_collected_while_the_line_goes_on_becomes_a_proposal(line, recip
     assert plc.command("resume", "1")["ok"]
 
 
-def test_what_was_asked_for_is_taken_and_not_what_a_wrong_clock_has_named(line, recipe, capsys):
+def test_the_newest_collection_is_taken_and_not_what_a_wrong_clock_has_named(line, recipe, capsys):
     station, _ = line
     old = Collection(
         station.folder / "state" / FOLDER / "29990101T000000Z",
         CollectionStatus(recipe="another", threshold_rev="r0001", mode="triggered", wanted=20),
     )
     old.end("complete")
+    (old.folder.parent / "zzz").mkdir()
     assert fit(station, recipe, "--frames", "24") == 0
-    assert fit(station, recipe) == 65
-    said = capsys.readouterr().err
-    assert f"Taken is the newest collection, {old.folder}." in said
-    assert "was collected with the recipe another" in said
+    assert fit(station, recipe) == 0
+    assert f"Taken is the newest collection, {old.folder}-0001." in capsys.readouterr().err
+
+
+def test_collections_of_one_second_are_kept_apart_and_in_their_order(tmp_path):
+    folders = []
+    for _ in range(12):
+        folders.append(next_folder(tmp_path))
+        Collection(folders[-1], CollectionStatus("plate", "r0001", "triggered", 20))
+    assert collections_below(tmp_path) == folders
 
 
 def test_an_agent_that_collects_elsewhere_is_said(line, recipe, tmp_path, capsys):
