@@ -6,8 +6,9 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from calibrate.figures import promised
 from edge_agent.revisions import read_log, revision_names
@@ -33,7 +34,15 @@ def run(arguments: argparse.Namespace) -> int:
             f"{folder} has no threshold revisions.", fix="Fit one with `edge-calibrate fit RECIPE --images DIR`."
         )
     table = Table(
-        "", "revision", "made", "by", "engine", "factor", "false rejects", "rests on", "note", title=recipe.name
+        "",
+        # A terminal of 80 columns cuts neither name nor day.
+        Column("revision", no_wrap=True),
+        Column("made", min_width=len("2026-01-31")),
+        *("by", "engine", "factor", "false rejects", "rests on", "note"),
+        title=recipe.name,
+        box=SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
     )
     for name, found in revisions.items():
         mark = "in force" if name == current else ""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from calibrate.cli import main
-from edge_agent.thresholds import name_in_force
+from edge_agent.thresholds import load_thresholds, name_in_force
 
 
 @pytest.fixture
@@ -30,6 +30,15 @@ def test_history_shows_revisions_and_who_changed_what(recipe, tmp_path, capsys):
     assert content["in_force"] == "r0002"
     assert list(content["revisions"]) == ["r0001", "r0002"]
     assert [change["revision"] for change in content["log"]] == ["r0001", "r0002"]
+
+
+def test_history_cuts_no_word_on_a_narrow_terminal(recipe, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    capsys.readouterr()
+    assert main(["history", str(recipe)]) == 0
+    table, _, _ = capsys.readouterr().out.partition("activate")
+    assert "…" not in table
+    assert {"r0001", "r0002", load_thresholds(recipe).calibration.created[:10], "cleaned"} <= set(table.split())
 
 
 def test_history_shows_a_damaged_revision_and_all_others(recipe, capsys):
