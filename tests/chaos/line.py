@@ -119,7 +119,19 @@ class Line:
         began = time.monotonic()
         self.wait_for_state("ready", since=began)
         self._converged_s.append((after, time.monotonic() - began))
-        self.plc.wait_for(lambda: self.plc.ask().verdict, "a verdict")
+        self.next_verdict()
+
+    def next_verdict(self) -> dict:
+        """Return a new part's verdict; where the machine stands still for so long that it is rejected, the one after it."""
+        found: dict | None = None
+
+        def ask() -> bool:
+            nonlocal found
+            found = self.plc.ask().verdict
+            return found is not None
+
+        self.plc.wait_for(ask, "a verdict")
+        return found
 
     def wait_for_step(self, meas_id: int, *steps: str) -> None:
         """Wait until the journal has a part at one of these steps."""

@@ -8,7 +8,7 @@ _FAILED_ATTEMPTS = 6
 @pytest.mark.parametrize("persistent", [False, True], ids=["no-persistence", "persistence"])
 def test_kill_9_of_the_broker_mid_stream(make_line, persistent):
     line = make_line(persistent=persistent).start()
-    assert line.plc.ask().verdict
+    assert line.next_verdict()
     line.plc.send()
     line.restart_broker()
     line.recovers(after="broker restarted")

@@ -38,7 +38,7 @@ def test_a_camera_that_goes_away_comes_back(make_line, fault):
     line.converges("error", "camera_lost", after=f"camera: {fault}")
     line.wait_for_state("ready")
     assert hit.action == "reject"
-    assert line.plc.ask().verdict["reasons"] == []
+    assert line.next_verdict()["reasons"] == []
     line.check()
 
 

@@ -59,7 +59,7 @@ def test_a_full_disk_is_said_in_every_verdict_and_forgotten_once_there_is_room(m
             line.converges("error", "outbox", after="disk full")
             (tmp_path / "state" / "filler").unlink()
             line.converges("ready", after="disk has room")
-            assert line.plc.ask().verdict["score"] is not None
+            assert line.next_verdict()["score"] is not None
             line.check()
             assert {result.action for result in full} == {"reject"}
             assert {reason for result in full if result.verdict for reason in result.verdict["reasons"]} <= {"outbox"}
@@ -81,7 +81,7 @@ def test_a_disk_that_fails_for_a_while(make_line, call, error, first):
     line.wait_for_state("ready")
     line.check()
     assert any(result.verdict and result.verdict["reasons"] == ["outbox"] for result in results)
-    assert line.plc.ask().verdict["score"] is not None
+    assert line.next_verdict()["score"] is not None
 
 
 def test_a_state_directory_that_may_not_be_written_is_said_at_start(make_line, fitted_recipe):
@@ -134,6 +134,6 @@ def test_a_power_cut_leaves_only_what_was_synced(make_line, tmp_path):
     line.station.prefix = []
     line.plc.acknowledges = True
     line.restart_daemon()
-    assert line.plc.ask().verdict
+    assert line.next_verdict()
     line.check()
     assert [v["reasons"] for v in line.plc.verdicts_of(open_part)] == [["restart"]]

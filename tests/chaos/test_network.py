@@ -29,14 +29,13 @@ def test_two_seconds_of_delay(make_line):
     assert {result.action for result in late} == {"reject"}
     # With twice two seconds of way and a keepalive of three a connection hardly lives; what waits comes afterwards.
     line.proxy.let_through()
-    line.plc.wait_for(lambda: line.plc.ask().verdict, "a verdict in time")
+    assert line.next_verdict()
     line.check()
 
 
 def test_slices_of_one_byte(line):
     line.proxy.slice_bytes = 1
-    results = [line.plc.ask() for _ in range(_PARTS)]
-    assert all(result.verdict for result in results)
+    assert all(line.next_verdict() for _ in range(_PARTS))
     line.check()
 
 
@@ -48,5 +47,5 @@ def test_the_consumer_is_away_and_back(line):
     line.plc.acknowledges = True
     line.plc.connect()
     line.until(lambda: all(len(line.plc.verdicts_of(trigger)) > 1 for trigger in sent), "verdicts once more")
-    assert line.plc.ask().verdict
+    assert line.next_verdict()
     line.check()
